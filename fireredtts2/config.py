@@ -1,0 +1,242 @@
+"""Constants and frozen configurations: every number that shapes the system has its name and unit here."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+# --- Time and rates -------------------------------------------------------------------------
+FRAME_RATE_HZ = 12.5
+INPUT_RATE_HZ = 16_000
+OUTPUT_RATE_HZ = 24_000
+INPUT_SAMPLES_PER_FRAME = 1_280
+OUTPUT_SAMPLES_PER_FRAME = 1_920
+
+# --- Codec (SPEC section 7) -----------------------------------------------------------------
+ENCODE_CHUNK_S = 6
+MEL_FFT_SIZE = 400
+MEL_HOP_SAMPLES = 160
+STEPS_PER_FRAME = 8  # decoder steps (100 Hz) in one frame (12.5 Hz)
+
+# --- Language model (SPEC sections 4 to 6) --------------------------------------------------
+MAX_CONTEXT_ROWS = 3_100
+DEFAULT_TEMPERATURE = 0.9
+DEFAULT_TOPK = 30
+DEPTH_TEMPERATURE = 0.75
+DEPTH_TOPK = 10
+DEFAULT_TURN_LIMIT_MS = 30_000
+MONOLOGUE_MAX_FRAMES = 400
+MONOLOGUE_MIN_FRAMES = 18  # a result of this length or shorter counts as failed
+MONOLOGUE_UNSPOKEN_FRAMES = 2
+MONOLOGUE_PROMPT_CUT_ROWS = 3  # the end row and two frames
+MONOLOGUE_SPLIT_BYTES = 400
+
+
+@dataclass(frozen=True)
+class TransformerConfig:
+    """Sizes of one Qwen2 decoder stack (SPEC section 5)."""
+
+    num_layers: int
+    num_heads: int
+    num_kv_heads: int
+    embed_dim: int
+    intermediate_dim: int
+    max_seq_len: int = 4_096
+    norm_eps: float = 1e-6
+    rope_base: float = 1e6
+
+    @property
+    def head_dim(self) -> int:
+        return self.embed_dim // self.num_heads
+
+
+#: The five published flavors, and the two of the embedded model.
+FLAVORS: dict[str, TransformerConfig] = {
+    "qwen-200m": TransformerConfig(4, 12, 2, 1536, 8960),
+    "qwen-500m": TransformerConfig(24, 14, 2, 896, 4864),
+    "qwen-1.5b": TransformerConfig(28, 12, 2, 1536, 8960),
+    "qwen-3b": TransformerConfig(36, 16, 2, 2048, 11008),
+    "qwen-7b": TransformerConfig(28, 28, 4, 3584, 18944),
+    "mini-backbone": TransformerConfig(8, 6, 2, 384, 1024),
+    "mini-decoder": TransformerConfig(3, 4, 2, 256, 640),
+}
+
+
+@dataclass(frozen=True)
+class LLMConfig:
+    """Contents of `config_llm.json` under "llm_models".
+
+    `flavors` is ours: sizes of flavors that are not among `FLAVORS`, so that a checkpoint of any
+    size describes itself.
+    """
+
+    backbone_flavor: str
+    decoder_flavor: str
+    text_vocab_size: int
+    audio_vocab_size: int
+    audio_num_codebooks: int
+    decoder_loss_weight: float
+    flavors: Mapping[str, TransformerConfig] = dataclasses.field(default_factory=dict)
+
+    @property
+    def backbone(self) -> TransformerConfig:
+        return self._flavor(self.backbone_flavor)
+
+    @property
+    def decoder(self) -> TransformerConfig:
+        return self._flavor(self.decoder_flavor)
+
+    def _flavor(self, name: str) -> TransformerConfig:
+        known = {**FLAVORS, **self.flavors}
+        if name not in known:
+            raise ValueError(f"unknown flavor {name!r}; known flavors: {', '.join(sorted(known))}")
+        return known[name]
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> LLMConfig:
+        flavors = {
+            name: sizes
+            if isinstance(sizes, TransformerConfig)
+            else build_config(TransformerConfig, sizes, f"flavors.{name}")
+            for name, sizes in values.get("flavors", {}).items()
+        }
+        return build_config(cls, {**values, "flavors": flavors}, "llm_models")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> LLMConfig:
+        """Reads `config_llm.json`."""
+        return cls.from_dict(read_section(path, "llm_models"))
+
+
+@dataclass(frozen=True)
+class EncoderConfig:
+    """A Whisper-form encoder: the semantic branch ("ssl") or the acoustic one."""
+
+    embed_dim: int
+    num_layers: int
+    num_heads: int
+    num_mels: int = 128
+    max_positions: int = 1_500
+
+
+@dataclass(frozen=True)
+class AdaptorConfig:
+    """An `SslAdaptor`: Linear, pre-norm transformer layers, LayerNorm, Linear."""
+
+    in_dim: int
+    embed_dim: int
+    out_dim: int
+    num_layers: int
+    num_heads: int
+
+
+@dataclass(frozen=True)
+class DownsampleConfig:
+    embed_dim: int
+    avg_pooler: int = 4
+
+
+@dataclass(frozen=True)
+class RvqConfig:
+    input_dim: int
+    rvq_dim: int
+    output_dim: int
+    num_quantizers: int = 16
+    codebook_size: int = 2_048
+    codebook_dim: int = 8
+
+
+@dataclass(frozen=True)
+class UpsampleConfig:
+    embed_dim: int
+    stride: int = 4
+
+
+@dataclass(frozen=True)
+class DecoderConfig:
+    embed_dim: int
+    num_layers: int
+    num_heads: int
+    hop_length: int = 240
+    causal: bool = True
+
+
+WHISPER_LARGE_V3 = EncoderConfig(embed_dim=1280, num_layers=32, num_heads=20)
+
+
+@dataclass(frozen=True)
+class CodecConfig:
+    """Contents of `config_codec.json` under "codec".
+
+    `ssl` is ours: the sizes of the frozen Whisper encoder, which the published file leaves out
+    because they are always Whisper large-v3's.
+    """
+
+    ssl_adaptor: AdaptorConfig
+    acoustic_encoder: EncoderConfig
+    downsample: DownsampleConfig
+    rvq: RvqConfig
+    upsample: UpsampleConfig
+    semantic_decoder: AdaptorConfig
+    acoustic_decoder: DecoderConfig
+    ssl: EncoderConfig = WHISPER_LARGE_V3
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> CodecConfig:
+        parts = {
+            "ssl": EncoderConfig,
+            "ssl_adaptor": AdaptorConfig,
+            "acoustic_encoder": EncoderConfig,
+            "downsample": DownsampleConfig,
+            "rvq": RvqConfig,
+            "upsample": UpsampleConfig,
+            "semantic_decoder": AdaptorConfig,
+            "acoustic_decoder": DecoderConfig,
+        }
+        built = {
+            name: build_config(parts[name], part, f"codec.{name}") if name in parts else part
+            for name, part in values.items()
+        }
+        return build_config(cls, built, "codec")
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> CodecConfig:
+        """Reads `config_codec.json`."""
+        return cls.from_dict(read_section(path, "codec"))
+
+
+Config = TypeVar("Config")
+
+
+def build_config(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
+    """Builds a config, naming every unknown and missing key."""
+    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
+    unknown = sorted(set(values) - set(fields))
+    required = {
+        name
+        for name, f in fields.items()
+        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
+    }
+    missing = sorted(required - set(values))
+    if unknown or missing:
+        raise ValueError(
+            f"{where}: unknown keys {unknown}, missing keys {missing}; known: {sorted(fields)}"
+        )
+    return kind(**values)
+
+
+def read_section(path: str | Path, section: str) -> Mapping[str, Any]:
+    """Reads one top-level object of a JSON file."""
+    try:
+        values = json.loads(Path(path).read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise ValueError(f"{path}: no such file") from None
+    except (UnicodeDecodeError, json.JSONDecodeError) as error:
+        raise ValueError(f"{path}: not valid JSON ({error})") from None
+    if not isinstance(values, dict) or not isinstance(values.get(section), dict):
+        raise ValueError(f'{path}: expected an object {{"{section}": {{...}}}}')
+    return values[section]
