@@ -1,0 +1,201 @@
+"""Acoustic decoder: 50 Hz features to 24 kHz audio, whole or streamed (SPEC section 7)."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from fireredtts2.codec.istft import IstftHead
+from fireredtts2.codec.state import AttentionState, DecoderState, TailState
+from fireredtts2.codec.transformer import TransformerLayer
+from fireredtts2.config import STEPS_PER_FRAME, DecoderConfig
+
+NORM_EPS = 1e-6
+INPUT_KERNEL = 7
+RESIDUAL_KERNEL = 3
+UPSAMPLE_KERNEL = 3
+NUM_GROUPS = 32
+
+
+class ChannelLayerNorm(nn.LayerNorm):
+    """LayerNorm over the channels of (B, C, T)."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return super().forward(x.transpose(1, 2)).transpose(1, 2)
+
+
+class TemporalConv(nn.Conv1d):
+    """Convolution over (B, C, T) that keeps the length: causal with a state, or symmetric."""
+
+    def __init__(self, dim: int, kernel: int, causal: bool) -> None:
+        super().__init__(dim, dim, kernel, padding=0 if causal else kernel // 2)
+        self.causal = causal
+
+    def forward(self, x: Tensor, state: TailState | None = None) -> Tensor:
+        if state is not None:
+            x = state.extend(x)
+        elif self.causal:
+            x = F.pad(x, (self.kernel_size[0] - 1, 0))
+        return super().forward(x)
+
+
+class CausalUpsample(nn.ConvTranspose1d):
+    """Transposed convolution over (B, C, T), cut to exactly stride * T steps."""
+
+    def __init__(self, dim: int, stride: int) -> None:
+        super().__init__(dim, dim, UPSAMPLE_KERNEL, stride=stride)
+
+    @property
+    def tail_steps(self) -> int:
+        """Earlier inputs that still reach into the next output."""
+        return -(-(UPSAMPLE_KERNEL - self.stride[0]) // self.stride[0])
+
+    def forward(self, x: Tensor, state: TailState | None = None) -> Tensor:  # type: ignore[override]
+        num_out = self.stride[0] * x.shape[2]
+        if state is None:
+            return super().forward(x)[:, :, :num_out]
+        skip = self.stride[0] * self.tail_steps
+        return super().forward(state.extend(x))[:, :, skip : skip + num_out]
+
+
+class ResidualBlock(nn.Module):
+    """x + conv(silu(norm(.))) twice; LayerNorm when causal, GroupNorm when not.
+
+    The convolutions sit at the published places of two Sequentials, whose other members have no
+    weights; `block1.1` and `block1.4` are norm and convolution of the causal form.
+    """
+
+    def __init__(self, dim: int, causal: bool) -> None:
+        super().__init__()
+        conv = TemporalConv(dim, RESIDUAL_KERNEL, causal)
+        second = TemporalConv(dim, RESIDUAL_KERNEL, causal)
+        places = ("1", "4", "1", "5") if causal else ("0", "2", "0", "3")
+        self.block1 = nn.ModuleDict({places[0]: self._norm(dim, causal), places[1]: conv})
+        self.block2 = nn.ModuleDict({places[2]: self._norm(dim, causal), places[3]: second})
+
+    @staticmethod
+    def _norm(dim: int, causal: bool) -> nn.Module:
+        if causal:
+            return ChannelLayerNorm(dim)
+        return nn.GroupNorm(NUM_GROUPS, dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor, states: list[TailState] | None = None) -> Tensor:
+        y = x
+        for block, state in zip((self.block1, self.block2), states or (None, None), strict=True):
+            norm, conv = block.values()
+            y = conv(F.silu(norm(y)), state)
+        return x + y
+
+
+class DecoderBackbone(nn.Module):
+    """Convolution, residual blocks, transformer without positions, residual blocks, norm."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        dim, causal = config.embed_dim, config.causal
+        self.causal = causal
+        self.in_proj = TemporalConv(dim, INPUT_KERNEL, causal)
+        self.prior_net = nn.ModuleList(ResidualBlock(dim, causal) for _ in range(2))
+        self.transformers = nn.ModuleList(
+            TransformerLayer(dim, config.num_heads) for _ in range(config.num_layers)
+        )
+        self.post_net = nn.ModuleList(ResidualBlock(dim, causal) for _ in range(2))
+        self.final_norm = nn.LayerNorm(dim, eps=NORM_EPS)
+
+    def forward(self, x: Tensor, state: DecoderState | None = None) -> Tensor:
+        """(B, T, D) to (B, T, D); T is a whole number of frames."""
+        tails = state.convolutions if state is not None else [None] * 9
+        x = self.in_proj(x.transpose(1, 2), tails[0])
+        for i, block in enumerate(self.prior_net):
+            x = block(x, tails[1 + 2 * i : 3 + 2 * i])
+        x = self._attend(x.transpose(1, 2), state).transpose(1, 2)
+        for i, block in enumerate(self.post_net):
+            x = block(x, tails[5 + 2 * i : 7 + 2 * i])
+        return self.final_norm(x.transpose(1, 2))
+
+    def _attend(self, x: Tensor, state: DecoderState | None) -> Tensor:
+        num_steps = x.shape[1]
+        start = (
+            state.steps if state is not None else torch.zeros(1, dtype=torch.long, device=x.device)
+        )
+        positions = start[:, None] + torch.arange(num_steps, device=x.device)
+        live = num_steps + (state.live if state is not None else 0)
+        mask = block_causal_mask(positions, live) if self.causal else None
+        for i, layer in enumerate(self.transformers):
+            x = layer(x, mask, state.attention[i] if state is not None else None, positions)
+        return x
+
+
+def block_causal_mask(positions: Tensor, num_keys: int) -> Tensor:
+    """(B, 1, T, num_keys): a step sees its own frame's steps and all earlier ones."""
+    frame_end = (positions // STEPS_PER_FRAME + 1) * STEPS_PER_FRAME
+    keys = torch.arange(num_keys, device=positions.device)
+    return (keys < frame_end[..., None])[:, None]
+
+
+class AcousticDecoder(nn.Module):
+    """(B, T at 50 Hz, D) to audio (B, 480 * T) at 24 kHz."""
+
+    def __init__(self, config: DecoderConfig) -> None:
+        super().__init__()
+        self.config = config
+        dim = config.embed_dim
+        self.upsample_conv = nn.ModuleDict(
+            {"0": CausalUpsample(dim, 2), "2": CausalUpsample(dim, 1)}
+        )
+        self.backbone = DecoderBackbone(config)
+        self.isift = IstftHead(dim, config.hop_length)  # spelt so in the published keys
+
+    def initial_state(self, batch: int, max_steps: int) -> DecoderState:
+        """Zeros for `batch` rows of at most `max_steps` steps (100 Hz)."""
+        if not self.config.causal:
+            raise ValueError("this codec's decoder is not causal (causal: false): it cannot stream")
+        weight = self.isift.out.weight
+        dim, heads = self.config.embed_dim, self.config.num_heads
+
+        def zeros(*shape: int) -> Tensor:
+            return torch.zeros(batch, *shape, device=weight.device, dtype=weight.dtype)
+
+        cache = (heads, max_steps, dim // heads)
+        convs = [INPUT_KERNEL - 1] + [RESIDUAL_KERNEL - 1] * 8
+        return DecoderState(
+            steps=torch.zeros(batch, dtype=torch.long, device=weight.device),
+            upsample=[TailState(zeros(dim, up.tail_steps)) for up in self.upsample_conv.values()],
+            convolutions=[TailState(zeros(dim, steps)) for steps in convs],
+            attention=[
+                AttentionState(zeros(*cache), zeros(*cache)) for _ in self.backbone.transformers
+            ],
+            overlap=self.isift.istft.initial_state(batch),
+        )
+
+    def hidden(self, x: Tensor, state: DecoderState | None = None) -> Tensor:
+        """(B, T at 50 Hz, D) to hidden states (B, 2 * T, D) at 100 Hz."""
+        x = x.transpose(1, 2)
+        tails = state.upsample if state is not None else (None, None)
+        for up, tail in zip(self.upsample_conv.values(), tails, strict=True):
+            x = F.gelu(up(x, tail))
+        return self.backbone(x.transpose(1, 2), state)
+
+    def stream(self, x: Tensor, state: DecoderState) -> Tensor:
+        """Adds whole frames; returns the samples they complete, 480 * T, untrimmed."""
+        num_steps = 2 * x.shape[1]
+        hidden = self.hidden(x, state)
+        audio = self.isift(hidden, state.overlap, state.steps)
+        state.steps += num_steps
+        state.live += num_steps
+        return audio
+
+    def flush(self, state: DecoderState) -> Tensor:
+        """The samples still open after the last frame, untrimmed."""
+        return self.isift.istft.flush(state.overlap, state.steps)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """The whole clip at once."""
+        istft = self.isift.istft
+        steps = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
+        state = istft.initial_state(x.shape[0])
+        hidden = self.hidden(x)
+        body = self.isift(hidden, state, steps)
+        audio = torch.cat([body, istft.flush(state, steps + hidden.shape[1])], dim=1)
+        return audio[:, istft.trim_samples : -istft.trim_samples]
