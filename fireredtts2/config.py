@@ -209,6 +209,23 @@ class CodecConfig:
         return cls.from_dict(read_section(path, "codec"))
 
 
+@dataclass(frozen=True)
+class TextConfig:
+    """Contents of `config_text.json` under "text": how text is prepared for the tokenizer.
+
+    The file is ours and optional. Without it text goes in as typed, which is what the published
+    model learnt.
+    """
+
+    normalize: bool = False
+    phonemes: str | None = None  # a pronouncing dictionary's file name in the checkpoint folder
+
+    @classmethod
+    def from_file(cls, path: str | Path) -> TextConfig:
+        """Reads `config_text.json`."""
+        return build_config(cls, read_section(path, "text"), "text")
+
+
 Config = TypeVar("Config")
 
 
