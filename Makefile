@@ -1,0 +1,60 @@
+# make speak   environment, model, then a dialogue of two voices in dialogue.wav
+# make test    the test suite        make lint   ruff and mypy
+# make clean   removes the environment and what was made
+#
+# TORCH_INDEX picks the build of torch. Empty: what your package index serves under this name
+# (on Linux, PyPI serves the build for NVIDIA cards, a large download that runs on CPUs too).
+# Smaller, CPU only:   make speak TORCH_INDEX=https://download.pytorch.org/whl/cpu
+
+SHELL := /bin/bash
+PYTHON ?= $(shell for p in python3.11 python3.12 python3.13 python3.10 python3 python; do \
+	$$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info < (3, 14))' 2>/dev/null \
+	&& echo $$p && break; done)
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+TORCH_INDEX ?=
+
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
+
+.PHONY: speak test lint format wheel clean
+.DELETE_ON_ERROR:
+
+speak: $(VENV)/installed.stamp
+	@start=$$(date +%s) && \
+	$(BIN)/fireredtts2 dialogue examples/hello.txt -o dialogue.wav --seed 7 && \
+	echo "Listen to $(CURDIR)/dialogue.wav (ready after $$(($$(date +%s) - start)) s)."
+
+test: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest -q $(ARGS)
+
+lint: $(VENV)/dev.stamp
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
+
+format: $(VENV)/dev.stamp
+	@$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+wheel: $(VENV)/installed.stamp
+	@$(BIN)/python -m pip wheel --quiet --no-deps --wheel-dir dist .
+
+clean:
+	rm -rf $(VENV) build dist dialogue.wav *.egg-info
+
+# A stamp is written only when all before it went well, so a broken install is done again.
+$(VENV)/torch.stamp: Makefile
+	@if [ -z "$(PYTHON)" ]; then echo "Needs Python 3.10 to 3.13 (found none); try: make PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@echo "Making the environment in $(VENV) with $(PYTHON) and $(TORCH)." \
+	     "The first time, this downloads torch."
+	@$(PYTHON) -m venv $(VENV)
+	@$(PIP) $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) "$(TORCH)"
+	@touch $@
+
+$(VENV)/installed.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
+	@echo "Installing fireredtts2."
+	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/dev.stamp: $(VENV)/installed.stamp
+	@echo "Installing the tools for tests and lint."
+	@$(PIP) -e ".[dev]"
+	@touch $@
