@@ -1,0 +1,207 @@
+"""Voices: a speaker's codes and transcript in one small file, and the library of them."""
+
+from __future__ import annotations
+
+import difflib
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+
+from fireredtts2.atomic_file import atomic_path
+
+VOICES_ENV = "FIREREDTTS2_VOICES"
+SUFFIX = ".safetensors"
+FORMAT = "fireredtts2-voice"
+VERSION = 1
+NAME_PATTERN = re.compile(r"[\w-][\w.-]{0,63}")
+NAME_RULE = "a voice's name is 1 to 64 letters, digits, _ - . and does not begin with a dot"
+
+
+@dataclass(frozen=True, eq=False)
+class Voice:
+    """A voice prompt, ready for use: nothing is encoded again.
+
+    Attributes:
+        name: letters, digits, `_`, `-`, `.`.
+        codes: (Q, T) int64, 12.5 frames a second.
+        text: what is said in it.
+        language: ISO 639-1.
+        codec_id: fingerprint of the codec that the codes belong to; "" if not known.
+        source_samples: how many samples at 16 kHz it was made from; 0 if not known.
+    """
+
+    name: str
+    codes: torch.Tensor
+    text: str
+    language: str = "en"
+    codec_id: str = ""
+    source_samples: int = 0
+
+    def __post_init__(self) -> None:
+        check_name(self.name)
+        if self.codes.ndim != 2 or 0 in self.codes.shape or self.codes.is_floating_point():
+            shape = f"{tuple(self.codes.shape)} {self.codes.dtype}"
+            raise ValueError(f"voice {self.name!r}: codes must be (Q, T) integers, not {shape}")
+        if self.codes.min() < 0 or self.codes.max() > torch.iinfo(torch.int16).max:
+            raise ValueError(f"voice {self.name!r}: codes out of range 0 to 32767")
+        if not self.text.strip():
+            raise ValueError(f"voice {self.name!r}: needs the transcript of its clip")
+
+    def save(self, path: str | Path) -> None:
+        """Writes the voice file, whole or not at all."""
+        metadata = {
+            "format": FORMAT,
+            "version": str(VERSION),
+            "name": self.name,
+            "text": self.text,
+            "language": self.language,
+            "codec_id": self.codec_id,
+            "source_samples": str(self.source_samples),
+        }
+        with atomic_path(path) as temporary:
+            codes = self.codes.to("cpu", torch.int16).contiguous()
+            save_file({"codes": codes}, temporary, metadata=metadata)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Voice:
+        """Reads a voice file.
+
+        Raises:
+            FileNotFoundError: no such file.
+            ValueError: damaged, not a voice, or of a later version.
+        """
+        path = Path(path)
+        if not path.is_file():
+            raise FileNotFoundError(f"{path}: no such voice file")
+        try:
+            with safe_open(path, framework="pt") as file:
+                metadata = file.metadata() or {}
+                tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118
+        except (SafetensorError, UnicodeDecodeError) as error:
+            raise ValueError(f"{path}: a damaged voice file ({error}); make it again") from None
+        if metadata.get("format") != FORMAT or "codes" not in tensors:
+            raise ValueError(f"{path}: not a voice file; `fireredtts2 voices add` makes one")
+        return _from_metadata(metadata, tensors["codes"], path)
+
+
+class VoiceLibrary:
+    """Voices by name, from several folders.
+
+    Args:
+        folders: searched in order; new voices go to the first, the user's own.
+        codec_id: fingerprint of the codec in use; a voice of another codec is refused.
+
+    Example:
+        >>> library = VoiceLibrary([user_voices_path(), "models/mini/voices"])  # doctest: +SKIP
+        >>> library.get("anna").text  # doctest: +SKIP
+    """
+
+    def __init__(self, folders: Sequence[str | Path], codec_id: str = "") -> None:
+        if not folders:
+            raise ValueError("a voice library needs at least one folder")
+        self.folders = [Path(folder) for folder in folders]
+        self.codec_id = codec_id
+
+    def get(self, name: str) -> Voice:
+        """Loads a voice.
+
+        Raises:
+            ValueError: unknown name (lists those there are), damaged file, or another codec's.
+        """
+        voice = Voice.load(self.path(name))
+        if self.codec_id and voice.codec_id and voice.codec_id != self.codec_id:
+            raise ValueError(
+                f"voice {name!r} was made with another codec ({voice.codec_id}, in use: "
+                f"{self.codec_id}); make it again from its clip: `fireredtts2 voices add`"
+            )
+        return voice
+
+    def path(self, name: str) -> Path:
+        """The file of a voice.
+
+        Raises:
+            ValueError: unknown name; lists those that there are.
+        """
+        check_name(name)
+        found = next((path for path in self._candidates(name) if path.is_file()), None)
+        if found is None:
+            raise ValueError(f"no voice {name!r}; {self._known(name)}")
+        return found
+
+    def add(self, voice: Voice, overwrite: bool = False) -> Path:
+        """Saves a voice in the first folder and says where.
+
+        Raises:
+            ValueError: the name is taken, and `overwrite` is not set.
+        """
+        path = next(iter(self._candidates(voice.name)))
+        if voice.name in self.list() and not overwrite:
+            raise ValueError(f"voice {voice.name!r} is there already; overwrite it or rename yours")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        voice.save(path)
+        return path
+
+    def remove(self, name: str) -> None:
+        """Deletes a voice of the first folder.
+
+        Raises:
+            ValueError: unknown name, or a voice that came with the model.
+        """
+        path = self.path(name)
+        if path.parent != self.folders[0]:
+            raise ValueError(f"voice {name!r} came with the model ({path}) and cannot be removed")
+        path.unlink()
+
+    def _candidates(self, name: str) -> Sequence[Path]:
+        return [folder / (name + SUFFIX) for folder in self.folders]
+
+    def _known(self, name: str) -> str:
+        known = self.list()
+        near = difflib.get_close_matches(name, known, n=3)
+        meant = f"did you mean {' or '.join(near)}? " if near else ""
+        return f"{meant}known voices: {', '.join(known) or 'none'}"
+
+    def list(self) -> list[str]:
+        """The names of all voices, sorted."""
+        files = [path for folder in self.folders for path in folder.glob("*" + SUFFIX)]
+        names = {path.name.removesuffix(SUFFIX) for path in files}
+        return sorted(name for name in names if NAME_PATTERN.fullmatch(name))
+
+
+def user_voices_path() -> Path:
+    """The folder of the user's own voices: FIREREDTTS2_VOICES, or below the user's data folder."""
+    if named := os.environ.get(VOICES_ENV):
+        return Path(named).expanduser()
+    data = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    return Path(data).expanduser() / "fireredtts2" / "voices"
+
+
+def check_name(name: str) -> None:
+    """Raises ValueError unless `name` can be a voice's name; it can hold no path."""
+    if not NAME_PATTERN.fullmatch(name):
+        raise ValueError(f"voice name {name!r}: {NAME_RULE}")
+
+
+def _from_metadata(metadata: dict[str, str], codes: torch.Tensor, path: Path) -> Voice:
+    try:
+        version = int(metadata["version"])
+        if version > VERSION:
+            raise ValueError(f"version {version}, this program reads up to {VERSION}: upgrade it")
+        return Voice(
+            name=metadata["name"],
+            codes=codes if codes.is_floating_point() else codes.to(torch.int64),
+            text=metadata["text"],
+            language=metadata["language"],
+            codec_id=metadata["codec_id"],
+            source_samples=int(metadata["source_samples"]),
+        )
+    except KeyError as error:
+        raise ValueError(f"{path}: a voice file without {error}; make it again") from None
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from None
