@@ -1,0 +1,87 @@
+"""Keys and values of the rows that a transformer has already seen."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from fireredtts2.config import TransformerConfig
+
+if TYPE_CHECKING:
+    from fireredtts2.llm.span import Span
+
+
+@dataclass
+class KVCache:
+    """Static tensors with a length per batch row; rows start, stop and reset independently.
+
+    `keys` and `values` are (layers, B, kv_heads, capacity + 1, head_dim): the last slot takes the
+    padding of uneven calls and is never read as a real position. `lengths` (B,) int64 lies on the
+    CPU on purpose: the offsets of a call are then known without waiting for a device.
+    """
+
+    keys: Tensor
+    values: Tensor
+    lengths: Tensor
+
+    @classmethod
+    def empty(
+        cls,
+        config: TransformerConfig,
+        batch: int,
+        capacity: int,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> KVCache:
+        """A cache that holds nothing yet, with room for `capacity` positions in each row."""
+        if batch < 1 or not 1 <= capacity <= config.max_seq_len:
+            raise ValueError(
+                f"batch {batch} and capacity {capacity} given; needed are a batch of at least 1 "
+                f"and a capacity of 1 to {config.max_seq_len}"
+            )
+        shape = (config.num_layers, batch, config.num_kv_heads, capacity + 1, config.head_dim)
+        keys, values = torch.zeros((2, *shape), device=device, dtype=dtype).unbind()
+        return cls(keys, values, torch.zeros(batch, dtype=torch.int64))
+
+    @property
+    def batch(self) -> int:
+        return self.keys.shape[1]
+
+    @property
+    def capacity(self) -> int:
+        return self.keys.shape[3] - 1
+
+    def row(self, index: int) -> KVCache:
+        """One row as a cache of its own that shares this one's memory: fill a row alone."""
+        rows = slice(index, index + 1)
+        return KVCache(self.keys[:, rows], self.values[:, rows], self.lengths[rows])
+
+    def reset(self, row: int) -> None:
+        """Forgets everything in one row."""
+        self.truncate(row, 0)
+
+    def truncate(self, row: int, length: int) -> None:
+        """Keeps the first `length` positions of one row and forgets the others."""
+        if not 0 <= length <= int(self.lengths[row]):
+            raise ValueError(
+                f"cannot cut row {row} to {length} positions: it holds {int(self.lengths[row])}"
+            )
+        self.lengths[row] = length
+
+    def extend(self, layer: int, keys: Tensor, values: Tensor, span: Span) -> tuple[Tensor, Tensor]:
+        """Stores new keys and values (B, kv_heads, T, head_dim) of one layer.
+
+        Returns all that the span reads of them, (B, kv_heads, num_keys, head_dim), as views.
+        """
+        all_keys, all_values = self.keys[layer], self.values[layer]
+        if span.slots is None:
+            all_keys[:, :, span.start : span.num_keys] = keys
+            all_values[:, :, span.start : span.num_keys] = values
+        else:
+            rows = torch.arange(self.batch, device=keys.device)[:, None]
+            all_keys[rows, :, span.slots] = keys.transpose(1, 2)
+            all_values[rows, :, span.slots] = values.transpose(1, 2)
+        return all_keys[:, :, : span.num_keys], all_values[:, :, : span.num_keys]

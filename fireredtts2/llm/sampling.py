@@ -1,0 +1,146 @@
+"""Drawing codes from logits: temperature, top-k and one stream of random numbers per row."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fireredtts2.config import DEFAULT_TEMPERATURE, DEFAULT_TOPK, DEPTH_TEMPERATURE, DEPTH_TOPK
+
+GREEDY_TEMPERATURE = 0.0
+
+
+@dataclass(frozen=True)
+class SamplingParams:
+    """How one row draws its codes.
+
+    `temperature` and `topk` are for code 0, the `depth_` ones for the codes after it. A
+    temperature of 0 takes the likeliest code.
+    """
+
+    temperature: float = DEFAULT_TEMPERATURE
+    topk: int = DEFAULT_TOPK
+    depth_temperature: float = DEPTH_TEMPERATURE
+    depth_topk: int = DEPTH_TOPK
+
+    def __post_init__(self) -> None:
+        for name in ("temperature", "depth_temperature"):
+            value = getattr(self, name)
+            if not (math.isfinite(value) and value >= 0):
+                raise ValueError(f"{name} {value!r}: must be a finite number, 0 or above")
+        for name in ("topk", "depth_topk"):
+            value = getattr(self, name)
+            if not isinstance(value, int) or value < 1:
+                raise ValueError(f"{name} {value!r}: must be a whole number, 1 or above")
+
+
+def mask_logits(logits: Tensor, temperature: float | Tensor, topk: int | Tensor) -> Tensor:
+    """Logits divided by the temperature, all but the k best at -inf; ties at the cut are kept."""
+    scaled = logits / temperature
+    largest = topk if isinstance(topk, int) else int(topk.max())
+    best = torch.topk(scaled, min(largest, logits.shape[-1])).values
+    if isinstance(topk, int):
+        cut = best[..., -1:]
+    else:
+        cut = best.gather(-1, (topk.clamp(max=best.shape[-1]) - 1).to(best.device))
+    return scaled.masked_fill(scaled < cut, -math.inf)
+
+
+def topk_probs(logits: Tensor, temperature: float | Tensor, topk: int | Tensor) -> Tensor:
+    """The distribution that a draw is made from, in the logits' own type.
+
+    Args:
+        logits: (B, V).
+        temperature: Above 0; a number, or one per row (B, 1).
+        topk: How many of the best are kept; a number, or one per row (B, 1) int64.
+
+    Returns:
+        Probabilities (B, V).
+    """
+    return torch.softmax(mask_logits(logits, temperature, topk), -1)
+
+
+class Sampler:
+    """Draws for a batch of rows, each with its own parameters and random numbers.
+
+    What a row draws depends on its logits, its parameters and its generator alone. The noise of
+    a whole frame is drawn at once, before the frame's logits exist, so that nothing in the frame
+    waits for a random number.
+    """
+
+    def __init__(
+        self,
+        params: Sequence[SamplingParams],
+        generators: Sequence[torch.Generator],
+        codebook_size: int | None = None,
+    ) -> None:
+        """Prepares the rows' parameters.
+
+        Args:
+            params: One per batch row.
+            generators: One per batch row, on the model's device.
+            codebook_size: Codes at and above it are never drawn: the audio vocabulary has more
+                ids than the codec has entries. No limit where not given.
+        """
+        if len(params) != len(generators) or not params:
+            raise ValueError(
+                f"{len(params)} sampling parameters and {len(generators)} generators given; "
+                "each batch row needs one of both"
+            )
+        self.generators = list(generators)
+        self.codebook_size = codebook_size
+        device = self.generators[0].device
+        self._first = _Rows([(p.temperature, p.topk) for p in params], device)
+        self._depth = _Rows([(p.depth_temperature, p.depth_topk) for p in params], device)
+
+    @classmethod
+    def greedy(cls, batch: int, codebook_size: int | None = None) -> Sampler:
+        """Always the likeliest code, on the CPU."""
+        params = SamplingParams(GREEDY_TEMPERATURE, 1, GREEDY_TEMPERATURE, 1)
+        return cls([params] * batch, [torch.Generator() for _ in range(batch)], codebook_size)
+
+    def noise(self, num_codebooks: int, vocab: int) -> Tensor:
+        """Gumbel noise of one frame, (B, num_codebooks, vocab) float32."""
+        shape = (len(self.generators), num_codebooks, vocab)
+        noise = torch.empty(shape, device=self.generators[0].device)
+        for row, generator in zip(noise, self.generators, strict=True):
+            row.exponential_(generator=generator)
+        return noise.log_().neg_()
+
+    def draw(self, logits: Tensor, noise: Tensor, codebook: int) -> Tensor:
+        """Draws one code per row.
+
+        Args:
+            logits: (B, vocab), any type; everything here is done in float32.
+            noise: The frame's, from `noise`.
+            codebook: Which code of the frame.
+
+        Returns:
+            Codes (B,) int64.
+        """
+        rows = self._depth if codebook else self._first
+        size = self.codebook_size
+        scores = mask_logits(logits.float()[:, :size], rows.temperature, rows.topk)
+        return torch.argmax(scores + noise[:, codebook, :size] * rows.noise_scale, -1)
+
+
+class _Rows:
+    """Temperature and top-k of all rows: plain numbers where they agree, else (B, 1) tensors."""
+
+    temperature: float | Tensor
+    topk: int | Tensor
+    noise_scale: float | Tensor
+
+    def __init__(self, rows: list[tuple[float, int]], device: torch.device) -> None:
+        # A greedy row keeps the best alone and adds no noise: the first of equals is taken.
+        settled = [(t, k, 1.0) if t > GREEDY_TEMPERATURE else (1.0, 1, 0.0) for t, k in rows]
+        if len(set(settled)) == 1:
+            self.temperature, self.topk, self.noise_scale = settled[0]
+            return
+        columns = [torch.tensor(column)[:, None] for column in zip(*settled, strict=True)]
+        self.temperature, self.noise_scale = columns[0].to(device), columns[2].to(device)
+        self.topk = columns[1]
