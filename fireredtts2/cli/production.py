@@ -1,0 +1,85 @@
+"""One run of `say` or `dialogue`: load, speak into the sinks, say what came of it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from dataclasses import dataclass
+
+import typer
+
+from fireredtts2.cli.errors import ExitCode, blamed_on
+from fireredtts2.cli.outputs import Outputs
+from fireredtts2.cli.progress import speech_progress
+from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.fireredtts2 import FireRedTTS2
+from fireredtts2.speech import AudioChunk, Progress
+
+Speak = Callable[[FireRedTTS2, Callable[[Progress], None]], Iterator[AudioChunk]]
+
+
+@dataclass
+class Tally:
+    """What was made, for the summary."""
+
+    num_samples: int = 0
+    num_turns: int = 0
+    cut_turns: tuple[int, ...] = ()
+
+    def take(self, chunk: AudioChunk) -> None:
+        self.num_samples += chunk.audio.shape[0]
+        if chunk.turn is not None:
+            self.num_turns += 1
+            if chunk.turn.was_cut:
+                self.cut_turns += (chunk.turn_index + 1,)
+
+
+@dataclass(frozen=True)
+class Production:
+    """Everything around the generation itself."""
+
+    outputs: Outputs
+    model: str
+    device: str
+    dtype: str
+    quiet: bool
+
+    def run(self, speak: Speak) -> None:
+        """Speaks, and hands every chunk to every sink as soon as it is made."""
+        with speech_progress(self.quiet) as show:
+            tts = load_model(self.model, self.device, self.dtype)
+            start = time.perf_counter()
+            tally = self._deliver(speak(tts, show))
+        self._report(tally, time.perf_counter() - start)
+
+    def _deliver(self, chunks: Iterator[AudioChunk]) -> Tally:
+        tally = Tally()
+        with ExitStack() as stack:
+            takes = [stack.enter_context(sink) for sink in self.outputs.sinks()]
+            for chunk in chunks:
+                tally.take(chunk)
+                for take in takes:
+                    take(chunk)
+        return tally
+
+    def _report(self, tally: Tally, took_s: float) -> None:
+        for turn in tally.cut_turns:
+            typer.echo(f"turn {turn} was cut at its time limit (--turn-limit)", err=True)
+        if self.quiet:
+            return
+        seconds = tally.num_samples / OUTPUT_RATE_HZ
+        turns = "1 turn" if tally.num_turns == 1 else f"{tally.num_turns} turns"
+        speed = f", {took_s / seconds:.2f} s a second of speech" if seconds else ""
+        where = ", ".join(self.outputs.names())
+        typer.echo(
+            f"{where + ': ' if where else ''}{seconds:.1f} s of speech, {turns}, "
+            f"made in {took_s:.1f} s{speed}",
+            err=True,
+        )
+
+
+def load_model(model: str, device: str, dtype: str) -> FireRedTTS2:
+    """Loads a checkpoint; what is wrong with it has its own exit code."""
+    with blamed_on(ExitCode.MODEL):
+        return FireRedTTS2(model, device=device, dtype=dtype)

@@ -1,0 +1,142 @@
+"""`say` and `dialogue`: text in, speech out."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from fireredtts2.cli import options
+from fireredtts2.cli.errors import ExitCode, blamed_on, reported
+
+if TYPE_CHECKING:
+    from fireredtts2.voices import Voice
+
+STANDARD_INPUT = "-"
+MS_PER_S = 1_000
+
+
+@reported
+def say(
+    text: Annotated[str, typer.Argument(help='What to say; "-" reads standard input.')],
+    output: options.Output = None,
+    voice: Annotated[
+        str | None, typer.Option("--voice", "-v", help="A voice's name, or its file.")
+    ] = None,
+    format: options.Format = None,
+    stream: options.Stream = False,
+    play: options.Play = False,
+    srt: options.Srt = None,
+    vtt: options.Vtt = None,
+    seed: options.Seed = None,
+    temperature: options.Temperature = None,
+    topk: options.Topk = None,
+    turn_limit: options.TurnLimit = None,
+    model: options.Model = options.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Say a text in one voice."""
+    from fireredtts2.cli.outputs import Outputs
+    from fireredtts2.cli.production import Production
+
+    outputs = Outputs(output, format, stream, play, srt, vtt)
+    with blamed_on(ExitCode.USAGE):
+        words = read_standard_input() if text == STANDARD_INPUT else text
+        chosen = None if voice is None else named_voice(voice)
+    production = Production(outputs, model, device, dtype, quiet)
+    sampling = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
+    production.run(lambda tts, show: tts.stream_say(words, chosen, on_progress=show, **sampling))
+
+
+@reported
+def dialogue(
+    script: Annotated[
+        str,
+        typer.Argument(help='A script: .txt, .md or .json; "-" reads standard input.'),
+    ],
+    output: options.Output = None,
+    voice: Annotated[
+        list[str] | None,
+        typer.Option("--voice", "-v", help="SPEAKER=VOICE, as in S1=af_heart; once a speaker."),
+    ] = None,
+    format: options.Format = None,
+    stream: options.Stream = False,
+    play: options.Play = False,
+    stems: Annotated[
+        Path | None,
+        typer.Option("--stems", help="Folder for one track per speaker, all equally long."),
+    ] = None,
+    turns: Annotated[
+        Path | None,
+        typer.Option("--turns", help="Folder for one file per finished turn; Ctrl-C keeps them."),
+    ] = None,
+    srt: options.Srt = None,
+    vtt: options.Vtt = None,
+    seed: options.Seed = None,
+    temperature: options.Temperature = None,
+    topk: options.Topk = None,
+    turn_limit: options.TurnLimit = None,
+    model: options.Model = options.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+    quiet: options.Quiet = False,
+) -> None:
+    """Speak a script as a conversation of up to four speakers."""
+    from fireredtts2.cli.outputs import Outputs
+    from fireredtts2.cli.production import Production
+    from fireredtts2.script import parse_script, read_script
+
+    outputs = Outputs(output, format, stream, play, srt, vtt, stems, turns)
+    with blamed_on(ExitCode.USAGE):
+        is_piped = script == STANDARD_INPUT
+        lines = parse_script(read_standard_input()) if is_piped else read_script(script)
+        voices = named_voices(voice or [])
+    production = Production(outputs, model, device, dtype, quiet)
+    sampling = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
+    production.run(
+        lambda tts, show: tts.stream_dialogue(lines, voices, on_progress=show, **sampling)
+    )
+
+
+def read_standard_input() -> str:
+    """All of standard input as UTF-8."""
+    try:
+        return sys.stdin.buffer.read().decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise ValueError(f"standard input is not UTF-8 text ({error.reason})") from None
+
+
+def named_voices(assignments: Sequence[str]) -> dict[str, str | Voice]:
+    """Reads "S1=af_heart" and the like."""
+    voices: dict[str, str | Voice] = {}
+    for assignment in assignments:
+        speaker, equals, name = assignment.partition("=")
+        if not (speaker and equals and name):
+            raise ValueError(f"--voice {assignment}: write SPEAKER=VOICE, as in S1=af_heart")
+        if speaker in voices:
+            raise ValueError(f"--voice: {speaker} is given twice")
+        voices[speaker] = named_voice(name)
+    return voices
+
+
+def named_voice(name: str) -> str | Voice:
+    """A voice file is loaded; a name is left to the model's library."""
+    if not name.endswith(".safetensors"):
+        return name
+    from fireredtts2.voices import Voice
+
+    return Voice.load(name)
+
+
+def as_ms(seconds: float | None) -> int | None:
+    return None if seconds is None else round(seconds * MS_PER_S)
+
+
+def given(**values: Any) -> dict[str, Any]:
+    """Those that the user gave: what was not keeps the library's default."""
+    return {name: value for name, value in values.items() if value is not None}
