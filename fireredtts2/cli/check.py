@@ -44,7 +44,7 @@ def evaluate(context: typer.Context) -> None:
     """Measure the model; the same as `python -m fireredtts2.evaluation`."""
     from fireredtts2.evaluation.__main__ import main
 
-    main(context.args)
+    raise typer.Exit(main(context.args))
 
 
 def _show(status: str, subject: str, detail: str, remedy: str) -> None:
