@@ -1,0 +1,54 @@
+"""Hearing: speech to text with Whisper, and the text form in which texts are compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+
+from fireredtts2.evaluation.extras import load_extra
+
+MIN_AUDIO_SAMPLES = 1_600  # 0.1 s at 16 kHz; less holds no word, and Whisper would invent one
+
+
+class Transcriber(Protocol):
+    """Hears English in a clip (samples,) float32 at 16 kHz."""
+
+    def transcribe(self, audio: np.ndarray) -> str: ...
+
+
+class WhisperTranscriber:
+    """Whisper through CTranslate2 in int8, greedy, without a second try at a higher temperature.
+
+    Greedy and alone because a judge that tries again until the text looks likely hides faults.
+    """
+
+    def __init__(self, folder: str | Path, threads: int = 1) -> None:
+        model_class = load_extra("faster_whisper").WhisperModel
+        self._model = model_class(
+            str(folder), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=1
+        )
+
+    def transcribe(self, audio: np.ndarray) -> str:
+        if len(audio) < MIN_AUDIO_SAMPLES:
+            return ""
+        segments, _ = self._model.transcribe(
+            audio,
+            language="en",
+            beam_size=1,
+            temperature=0.0,
+            vad_filter=False,
+            condition_on_previous_text=False,
+            without_timestamps=True,
+        )
+        return " ".join(segment.text.strip() for segment in segments)
+
+
+def whisper_normalizer() -> Callable[[str], str]:
+    """Whisper's English text normaliser: case, punctuation, numbers and spellings made one."""
+    normalize: Callable[[str], str] = load_extra(
+        "whisper_normalizer.english"
+    ).EnglishTextNormalizer()
+    return normalize

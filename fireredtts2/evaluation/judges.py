@@ -1,0 +1,40 @@
+"""The judges of a clip, loaded once: who hears, who knows voices, who scores quality."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from fireredtts2.evaluation.asr import Transcriber, WhisperTranscriber, whisper_normalizer
+from fireredtts2.evaluation.asr_model import asr_model_folder, recogniser_name
+from fireredtts2.evaluation.quality import Dnsmos, QualityJudge
+from fireredtts2.evaluation.speaker import ResemblyzerEncoder, SpeakerEncoder
+
+
+@dataclass(frozen=True)
+class Judges:
+    """What clips are scored with. All audio goes in at 16 kHz."""
+
+    transcriber: Transcriber
+    normalize: Callable[[str], str]
+    speaker: SpeakerEncoder | None = None
+    quality: QualityJudge | None = None
+    recogniser: str = "a transcriber of the caller's"
+
+    @classmethod
+    def load(cls, asr_model: str | Path | None = None, threads: int = 1) -> Judges:
+        """Loads all judges.
+
+        Args:
+            asr_model: CTranslate2 Whisper folder; by default see `asr_model_folder`.
+            threads: CPU threads of each judge.
+
+        Raises:
+            MissingPackageError: A package of the `evaluation` extra is not installed.
+        """
+        normalize = whisper_normalizer()
+        speaker, quality = ResemblyzerEncoder(), Dnsmos(threads)
+        folder = asr_model_folder(asr_model)
+        transcriber = WhisperTranscriber(folder, threads)
+        return cls(transcriber, normalize, speaker, quality, recogniser_name(folder))

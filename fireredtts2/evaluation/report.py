@@ -1,0 +1,167 @@
+"""The report: figures beside their goals in Markdown, figures and every single row in JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from fireredtts2.atomic_file import atomic_path
+from fireredtts2.evaluation.goals import GOALS, Goal, Unit
+
+Verdict = Literal["pass", "fail", "too few", "not measured", ""]
+Row = Mapping[str, Any]
+WORST_ROWS = 10
+DECIMALS: dict[Unit, int] = {"%": 2, "points": 2, "MB": 0, "turns": 0, "log10": 4, "s": 3}
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One measured number.
+
+    Attributes:
+        key: Name for machines, "part.measure"; its goal, where it has one, is `GOALS[key]`.
+        value: In `unit`; None where it could not be measured (the note says why).
+        count: How many items it was measured on.
+        interval: 95 % interval, in `unit`.
+    """
+
+    key: str
+    name: str
+    value: float | None
+    unit: Unit
+    count: int
+    note: str = ""
+    interval: tuple[float, float] | None = None
+
+    @property
+    def goal(self) -> Goal | None:
+        return GOALS.get(self.key)
+
+    @property
+    def verdict(self) -> Verdict:
+        if self.goal is None:
+            return ""
+        if self.value is None:
+            return "not measured"
+        if not self.goal.is_met(self.value):
+            return "fail"
+        return "pass" if self.count >= self.goal.min_count else "too few"
+
+    def as_json(self) -> dict[str, Any]:
+        goal = dataclasses.asdict(self.goal) if self.goal else None
+        return {**dataclasses.asdict(self), "goal": goal, "verdict": self.verdict}
+
+
+@dataclass(frozen=True)
+class Part:
+    """One part of the evaluation: its figures, its rows, what the reader should know."""
+
+    name: str
+    figures: Sequence[Figure]
+    rows: Sequence[Row]
+    notes: Sequence[str] = field(default_factory=tuple)
+
+    def save(self, path: Path, about: Row) -> None:
+        """Writes the part with what was measured (`about`), whole or not at all."""
+        values = {"about": about, **dataclasses.asdict(self)}
+        write_whole(path, json.dumps(values, indent=1, ensure_ascii=False))
+
+    @classmethod
+    def load(cls, path: Path, about: Row) -> Part | None:
+        """Reads a part; None where there is none, or it measured something else."""
+        if not path.is_file():
+            return None
+        values = json.loads(path.read_text(encoding="utf-8"))
+        if values.pop("about") != about:
+            return None
+        figures = [
+            Figure(**{**f, "interval": tuple(f["interval"]) if f["interval"] else None})
+            for f in values.pop("figures")
+        ]
+        return cls(figures=figures, **values)
+
+
+def write_report(out: Path, about: Row, parts: Sequence[Part]) -> None:
+    """Writes `report.md` and `report.json` into a folder."""
+    values = {
+        "about": about,
+        "figures": [f.as_json() for part in parts for f in part.figures],
+        "parts": {p.name: {"notes": list(p.notes), "rows": list(p.rows)} for p in parts},
+    }
+    write_whole(out / "report.json", json.dumps(values, indent=1, ensure_ascii=False) + "\n")
+    write_whole(out / "report.md", markdown(about, parts))
+
+
+def markdown(about: Row, parts: Sequence[Part]) -> str:
+    """The report as a page for people."""
+    lines = ["# Evaluation report", ""]
+    lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in about.items()]
+    for part in parts:
+        lines += ["", f"## {part.name.capitalize()}", "", *_table(part.figures)]
+        lines += ["", *part.notes] if part.notes else []
+        lines += _worst(part.rows)
+    return "\n".join(lines) + "\n"
+
+
+def _table(figures: Sequence[Figure]) -> list[str]:
+    head = ["| Measure | Value | Goal | Result | Measured on |", "|---|---|---|---|---|"]
+    return head + [
+        f"| {f.name} | {_value(f)} | {_goal(f)} | {_verdict(f)} | {f.count}"
+        f"{'; ' + f.note if f.note else ''} |"
+        for f in figures
+    ]
+
+
+def _value(figure: Figure) -> str:
+    if figure.value is None:
+        return "-"
+    text = _number(figure.value, figure.unit)
+    if figure.interval:
+        low, high = (_number(bound, figure.unit) for bound in figure.interval)
+        text += f" (95 %: {low} to {high})"
+    return text
+
+
+def _number(value: float, unit: Unit) -> str:
+    suffix = f" {unit}" if unit in ("%", "points", "s", "MB") else ""
+    return f"{value:.{DECIMALS.get(unit, 3)}f}{suffix}"
+
+
+def _goal(figure: Figure) -> str:
+    goal = figure.goal
+    return "" if goal is None else f"{goal.kind} {_number(goal.bound, figure.unit)}"
+
+
+def _verdict(figure: Figure) -> str:
+    goal = figure.goal
+    if goal and figure.verdict == "too few":
+        return f"met, but measured on {figure.count} of {goal.min_count}"
+    return figure.verdict
+
+
+def _worst(rows: Sequence[Row]) -> list[str]:
+    """The rows with most word errors, so that a reader sees what goes wrong."""
+    wrong = sorted((r for r in rows if r.get("word_errors")), key=lambda r: -r["word_errors"])
+    if not wrong:
+        return []
+    lines = ["", "Most word errors:", "", "| Item | Errors | Meant | Heard |", "|---|---|---|---|"]
+    return lines + [
+        f"| {r['id']} | {r['word_errors']} of {r['words']} | {_cell(r['text'])} "
+        f"| {_cell(r['heard']) or r.get('error') or '-'} |"
+        for r in wrong[:WORST_ROWS]
+    ]
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "/").replace("\n", " ")
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Writes a text file, its folder made first."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        temporary.write_text(text, encoding="utf-8")
