@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any, Literal, Protocol, get_args
 
 import torch
 
@@ -41,11 +41,14 @@ PACKAGE = Path(__file__).parents[1]
 PARTS: tuple[PartName, ...] = get_args(PartName)
 
 
-class TextToSpeech(Speaker):
+class TextToSpeech(Speaker, Protocol):
     """`FireRedTTS2` as the evaluation sees it: it speaks, and has a codec on a device."""
 
-    codec: Codec
-    device: torch.device
+    @property
+    def codec(self) -> Codec: ...
+
+    @property
+    def device(self) -> torch.device: ...
 
 
 @dataclass(frozen=True)

@@ -58,7 +58,7 @@ def measure(model: str, request: dict[str, Any]) -> dict[str, Any]:
     """Imports, loads, then speaks the request's scripts one after the other."""
     cores = use_cores(request["cores"])
     start = time.perf_counter()
-    from fireredtts2 import FireRedTTS2
+    from fireredtts2.fireredtts2 import FireRedTTS2
 
     imported = time.perf_counter()
     tts = FireRedTTS2(model, device=request["device"])
