@@ -1,0 +1,1 @@
+"""Requests in, audio chunks out: one frame loop for everything that speaks."""

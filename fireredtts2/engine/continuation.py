@@ -1,0 +1,98 @@
+"""Speech that goes on where a prompt's audio stops, in one segment (SPEC section 6, monologue)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from torch import Tensor
+
+from fireredtts2.config import (
+    MONOLOGUE_MIN_FRAMES,
+    MONOLOGUE_PROMPT_CUT_ROWS,
+    MONOLOGUE_UNSPOKEN_FRAMES,
+)
+from fireredtts2.engine.conversation import END_ROWS, Spoken
+from fireredtts2.engine.layout import Layout
+from fireredtts2.engine.request import Block
+
+CUT_FRAMES = MONOLOGUE_PROMPT_CUT_ROWS - END_ROWS
+
+
+class SingleSegment:
+    """A segment whose text says more than its audio does.
+
+    Args:
+        layout: makes the rows.
+        before: segments before it.
+        codes: the audio (Q, T) to go on from; with none, the segment begins at its beginning.
+    """
+
+    def __init__(self, layout: Layout, before: Sequence[Spoken], codes: Tensor | None) -> None:
+        if codes is not None and codes.shape[1] <= CUT_FRAMES:
+            raise ValueError(
+                f"the voice prompt has {codes.shape[1]} frames; it needs at least {CUT_FRAMES + 1}"
+            )
+        self.layout = layout
+        self._before = before
+        self._codes = codes
+
+    @property
+    def unspoken_frames(self) -> int:
+        """The prompt loses its last frames; what is made first stands for them."""
+        return 0 if self._codes is None else MONOLOGUE_UNSPOKEN_FRAMES
+
+    @property
+    def min_frames(self) -> int:
+        """A result of so many frames or fewer has failed."""
+        return 0 if self._codes is None else MONOLOGUE_MIN_FRAMES
+
+    def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]:
+        """All text, then the audio without its last frames."""
+        before = [self.layout.spoken(s.speaker, s.text, s.codes) for s in self._before]
+        if self._codes is None:
+            return self.layout.blocks(before, self.layout.text(speaker, text))
+        cut = self._codes[:, :-CUT_FRAMES]
+        return self.layout.blocks(before, self.layout.spoken(speaker, text, cut))
+
+    def add(self, segment: Spoken) -> None:
+        """Nothing follows."""
+
+
+class Continuation:
+    """Pieces of a text, each in one segment with the voice prompt.
+
+    Without a prompt the first piece is spoken in a random voice, which the others then follow.
+
+    Args:
+        layout: makes the rows.
+        prompt: the voice, or none.
+    """
+
+    def __init__(self, layout: Layout, prompt: Spoken | None) -> None:
+        self.layout = layout
+        self._prompt = prompt
+
+    @property
+    def unspoken_frames(self) -> int:
+        """As of the segment."""
+        return self._segment.unspoken_frames
+
+    @property
+    def min_frames(self) -> int:
+        """As of the segment."""
+        return self._segment.min_frames
+
+    def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]:
+        """The prompt's text without its last character, a comma, the text; the prompt's audio."""
+        joined = f"{self._prompt.text[:-1]},{text}" if self._prompt else text
+        return self._segment.blocks(speaker, joined, max_frames)
+
+    def add(self, segment: Spoken) -> None:
+        """A first piece in a random voice becomes the prompt of the others."""
+        if self._prompt is None and segment.codes.shape[1] > MONOLOGUE_MIN_FRAMES:
+            self._prompt = segment
+
+    @property
+    def _segment(self) -> SingleSegment:
+        codes = None if self._prompt is None else self._prompt.codes
+        return SingleSegment(self.layout, [], codes)

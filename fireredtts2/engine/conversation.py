@@ -1,0 +1,103 @@
+"""What comes before a turn: voice prompts and earlier turns, in a window that slides."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from torch import Tensor
+
+from fireredtts2.engine.layout import Layout
+from fireredtts2.engine.request import Block
+from fireredtts2.llm.prompt import Rows
+
+END_ROWS = 1
+
+
+@dataclass(frozen=True, eq=False)
+class Spoken:
+    """A spoken segment: who ("S1" to "S4"), the text as the model reads it, codes (Q, T)."""
+
+    speaker: str
+    text: str
+    codes: Tensor
+
+
+class Context(Protocol):
+    """Makes the rows of the next piece of speech, and takes it in once it is spoken."""
+
+    @property
+    def unspoken_frames(self) -> int: ...
+    @property
+    def min_frames(self) -> int: ...
+    def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]: ...
+    def add(self, segment: Spoken) -> None: ...
+
+
+class Conversation:
+    """Segments one after the other (SPEC section 6, dialogue).
+
+    Prompts stay. When the next turn would not fit, the oldest turns go, and more of them than
+    needed: what remains has to be read again, so this must happen seldom.
+
+    Args:
+        layout: makes the rows.
+        prompts: the speakers' voices, or any segments that must stay.
+        max_rows: the window, of which the next turn's frames are part.
+    """
+
+    unspoken_frames = 0
+    min_frames = 0
+
+    def __init__(self, layout: Layout, prompts: Sequence[Spoken], max_rows: int) -> None:
+        self.layout = layout
+        self.max_rows = max_rows
+        self._prompts = [self._rows(prompt) for prompt in prompts]
+        self._turns: list[Rows] = []
+
+    @property
+    def num_turns(self) -> int:
+        """Turns in the window."""
+        return len(self._turns)
+
+    def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]:
+        """The context, then the text of the turn to be spoken.
+
+        Raises:
+            ValueError: prompts, text and frames alone are more than the window.
+        """
+        last = self.layout.text(speaker, text)
+        self._slide(self._room(last, max_frames))
+        return self.layout.blocks([*self._prompts, *self._turns], last)
+
+    def add(self, segment: Spoken) -> None:
+        """Takes a turn in, codes and all: nothing is decoded and encoded again."""
+        self._turns.append(self._rows(segment))
+
+    def _rows(self, segment: Spoken) -> Rows:
+        return self.layout.spoken(segment.speaker, segment.text, segment.codes)
+
+    def _room(self, last: Rows, max_frames: int) -> int:
+        """Rows that turns may take."""
+        prompts = _total(self._prompts)
+        room = self.max_rows - prompts - len(last) - max_frames
+        if room < 0:
+            raise ValueError(
+                f"voice prompts take {prompts} rows, this turn's text {len(last)} and its audio up "
+                f"to {max_frames}: more than the {self.max_rows} rows of the context window. Use "
+                "shorter prompts, shorter turns or a lower turn_limit_ms"
+            )
+        return room
+
+    def _slide(self, room: int) -> None:
+        if _total(self._turns) <= room:
+            return
+        while len(self._turns) > 1 and _total(self._turns) > room // 2:
+            self._turns.pop(0)
+        if _total(self._turns) > room:
+            self._turns.clear()
+
+
+def _total(segments: Sequence[Rows]) -> int:
+    return sum(len(rows) + END_ROWS for rows in segments)

@@ -1,0 +1,58 @@
+"""Which device and number type to compute with."""
+
+from __future__ import annotations
+
+from typing import Literal, get_args
+
+import torch
+
+DTypeName = Literal["auto", "float32", "bfloat16"]
+
+
+def available_devices() -> list[str]:
+    """Kinds of device that are there, the best first."""
+    found = []
+    if torch.cuda.is_available():
+        found.append("cuda")
+    if torch.backends.mps.is_available():
+        found.append("mps")
+    return [*found, "cpu"]
+
+
+def resolve_device(name: str | torch.device) -> torch.device:
+    """The device of this name; "auto" is the best that is there.
+
+    Raises:
+        ValueError: unknown, or not there; names what is.
+    """
+    available = available_devices()
+    if name == "auto":
+        return torch.device(available[0])
+    allowed = f"this machine has: auto, {', '.join(available)}"
+    try:
+        device = torch.device(name)
+    except (RuntimeError, TypeError):
+        raise ValueError(f"unknown device {name!r}; {allowed}") from None
+    count = torch.cuda.device_count() if device.type == "cuda" else 1
+    if device.type not in available or (device.index or 0) >= count:
+        raise ValueError(f"device {str(name)!r} is not there; {allowed} ({count} of that kind)")
+    return device
+
+
+def resolve_dtype(
+    name: DTypeName, use_bf16: bool, device_name: str | torch.device, device: torch.device
+) -> torch.dtype:
+    """The language model's number type.
+
+    "auto" is bfloat16 where asked for, or where the device was chosen automatically and is a GPU
+    of NVIDIA; elsewhere float32, as in the published program.
+
+    Raises:
+        ValueError: unknown type, or two that contradict each other.
+    """
+    if name not in get_args(DTypeName):
+        raise ValueError(f"dtype {name!r}; allowed: {', '.join(get_args(DTypeName))}")
+    if use_bf16 and name == "float32":
+        raise ValueError("use_bf16=True and dtype='float32' contradict each other; give one")
+    chosen = name == "auto" and device_name == "auto" and device.type == "cuda"
+    return torch.bfloat16 if use_bf16 or name == "bfloat16" or chosen else torch.float32

@@ -1,0 +1,61 @@
+"""From a checkpoint folder to models that are ready to speak."""
+
+from __future__ import annotations
+
+import torch
+from torch import nn
+
+from fireredtts2.checkpoint import CheckpointFolder, GenType
+from fireredtts2.codec.codec import RedCodec
+from fireredtts2.config import MAX_CONTEXT_ROWS
+from fireredtts2.engine.codec_runner import CodecRunner
+from fireredtts2.engine.engine import Engine
+from fireredtts2.engine.model_runner import ModelRunner
+from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.weights import StateDict, build_empty, load_into
+
+#: Parts that only training uses; a checkpoint may lack them, and they take no memory here.
+LLM_TRAINING_PARTS = ("text_head",)
+CODEC_TRAINING_PARTS = ("semantic_decoder",)
+
+
+def load_llm(
+    folder: CheckpointFolder, gen_type: GenType, device: torch.device, dtype: torch.dtype
+) -> DualTransformer:
+    """The dual transformer, without its training-only head."""
+    path = folder.llm_path(gen_type)
+    model = build_empty(lambda: DualTransformer(folder.llm_config).to(dtype))
+    return _loaded(model, folder.read_llm(gen_type), path, LLM_TRAINING_PARTS, device)
+
+
+def load_codec(folder: CheckpointFolder, state: StateDict, device: torch.device) -> RedCodec:
+    """The codec in float32, without its training-only decoder."""
+    model = build_empty(lambda: RedCodec(folder.codec_config))
+    return _loaded(model, state, folder.codec_path, CODEC_TRAINING_PARTS, device)
+
+
+def build_engine(model: DualTransformer, codec: RedCodec, num_slots: int) -> Engine:
+    """An engine whose slots hold a whole context window each.
+
+    Raises:
+        ValueError: the language model and the codec do not belong together.
+    """
+    num_codebooks, vocab = model.config.audio_num_codebooks, model.config.audio_vocab_size
+    size = codec.config.rvq.codebook_size
+    if num_codebooks > codec.num_codebooks or vocab < size:
+        raise ValueError(
+            f"the language model makes {num_codebooks} codebooks of {vocab} codes, "
+            f"the codec has {codec.num_codebooks} of {size}: they do not belong together"
+        )
+    max_rows = min(MAX_CONTEXT_ROWS, model.config.backbone.max_seq_len)
+    runner = ModelRunner(model, num_slots, max_rows, codebook_size=size)
+    return Engine(runner, CodecRunner(codec, num_slots))
+
+
+def _loaded(
+    model: nn.Module, state: StateDict, path: object, unused: tuple[str, ...], device: torch.device
+) -> nn.Module:
+    for name in unused:
+        setattr(model, name, nn.Identity())
+    load_into(model, state, str(path), optional=[f"{name}.*" for name in unused], device=device)
+    return model.to(device).eval().requires_grad_(False)

@@ -1,0 +1,94 @@
+"""The model's side of the engine: dual transformer, cache, and each slot's random stream."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from fireredtts2.engine.request import Block
+from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.llm.prompt import Rows, frame_rows
+from fireredtts2.llm.sampling import Sampler, SamplingParams
+
+
+class ModelRunner:
+    """Owns the model and a cache with one row a slot.
+
+    Args:
+        model: the dual transformer, on its device, in its type.
+        num_slots: requests served at once.
+        max_rows: rows that a slot holds, prompt and frames together.
+        codebook_size: the codec's; codes beyond it are never drawn.
+    """
+
+    def __init__(
+        self, model: DualTransformer, num_slots: int, max_rows: int, codebook_size: int
+    ) -> None:
+        self.model = model
+        self.num_slots = num_slots
+        self.max_rows = max_rows
+        self.num_prefilled_rows = 0  # ever read as prompts; what a conversation costs beside frames
+        self._codebook_size = codebook_size
+        self._cache = model.new_cache(num_slots, max_rows)
+        self._device = model.projection.weight.device
+        self._params = [SamplingParams()] * num_slots
+        self._generators = [torch.Generator(self._device) for _ in range(num_slots)]
+        width = model.config.audio_num_codebooks + 1
+        # What each slot reads next, (B, 1, Q + 1).
+        self._tokens = torch.zeros(num_slots, 1, width, dtype=torch.long, device=self._device)
+        self._mask = torch.zeros(num_slots, 1, width, dtype=torch.bool, device=self._device)
+
+    def check_fits(self, num_rows: int, max_frames: int) -> None:
+        """Raises ValueError if so many rows and frames are more than a slot holds."""
+        if num_rows < 1 or max_frames < 1 or num_rows + max_frames > self.max_rows:
+            raise ValueError(
+                f"{num_rows} rows of context and text and {max_frames} frames of audio were asked "
+                f"for; both must be at least 1, and together at most {self.max_rows}"
+            )
+
+    def start(
+        self,
+        slot: int,
+        num_kept: int,
+        blocks: Sequence[Block],
+        sampling: SamplingParams,
+        seed: int,
+    ) -> None:
+        """Keeps a slot's first `num_kept` rows and reads blocks after them, up to the last row.
+
+        That row is left for `next_frames`, so that every frame is made in the same way. A block is
+        one pass, whatever was kept: a run repeats to the bit, whether its prompt was there or not.
+        """
+        self._cache.truncate(slot, num_kept)
+        for block in blocks[:-1]:
+            self._read(slot, block.rows)
+        last = blocks[-1].rows
+        if len(last) > 1:
+            self._read(slot, Rows(last.tokens[:-1], last.mask[:-1]))
+        self._tokens[slot, 0], self._mask[slot, 0] = last.tokens[-1], last.mask[-1]
+        self._params[slot] = sampling
+        self._generators[slot].manual_seed(seed)
+
+    def _read(self, slot: int, rows: Rows) -> None:
+        tokens, mask = rows.tokens[None].to(self._device), rows.mask[None].to(self._device)
+        self.model.extend(tokens, mask, self._cache.row(slot))
+        self.num_prefilled_rows += len(rows)
+
+    def next_frames(self, slots: Sequence[int]) -> Tensor:
+        """One frame for each of these slots, (len(slots), Q) int64 on the CPU; zeros end a turn."""
+        alone = len(slots) == 1
+        rows = list(slots) if alone else list(range(self.num_slots))
+        cache = self._cache.row(slots[0]) if alone else self._cache
+        counts = [int(row in slots) for row in rows]
+        sampler = Sampler(
+            [self._params[row] for row in rows],
+            [self._generators[row] for row in rows],
+            self._codebook_size,
+        )
+        codes = self.model.next_frame(
+            self._tokens[rows], self._mask[rows], cache, sampler, None if all(counts) else counts
+        )
+        self._tokens[rows], self._mask[rows] = frame_rows(codes)
+        return codes.cpu() if alone else codes.cpu()[list(slots)]

@@ -1,0 +1,146 @@
+"""Speaks a list of lines, one after the other, as one stream of audio chunks."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.engine.conversation import Context, Spoken
+from fireredtts2.engine.engine import Engine
+from fireredtts2.engine.errors import SpeechError
+from fireredtts2.engine.options import Options
+from fireredtts2.engine.take import Take, TakeError, Taken
+from fireredtts2.speech import AudioChunk, Progress, Turn
+
+CHARACTERS_PER_S = 15.0  # of text read aloud; the first guess, before anything is spoken
+
+
+@dataclass(frozen=True)
+class Line:
+    """One turn to be spoken.
+
+    Attributes:
+        speaker: "S1" to "S4".
+        text: as it was written.
+        pieces: as the model reads it; a long turn is several pieces, each a segment of its own.
+        pause_s: silence after it.
+    """
+
+    speaker: str
+    text: str
+    pieces: Sequence[str]
+    pause_s: float = 0.0
+
+
+class Narrator:
+    """Makes the turns of one script.
+
+    Args:
+        engine: makes the frames.
+        context: what the turns follow, and are added to.
+        options: sampling, limits, attempts.
+        encode: audio (samples,) at 24 kHz to codes (Q, T), for `reencode_context`.
+        on_turn: called with every finished turn; what it holds survives an interruption.
+        on_progress: called before and after every turn and with every chunk.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        context: Context,
+        options: Options,
+        encode: Callable[[Tensor], Tensor],
+        on_turn: Callable[[Turn], None] | None = None,
+        on_progress: Callable[[Progress], None] | None = None,
+    ) -> None:
+        self._engine = engine
+        self._context = context
+        self._options = options
+        self._encode = encode
+        self._on_turn = on_turn
+        self._on_progress = on_progress
+        self._turns: list[Turn] = []
+        self._num_samples = 0
+        self._began_s = 0.0
+
+    def narrate(self, lines: Sequence[Line], hold: bool) -> Iterator[AudioChunk]:
+        """Yields the audio of all lines.
+
+        Args:
+            lines: the turns.
+            hold: let a piece of a turn out only when it is known to be good, see `Take.run`.
+
+        Raises:
+            SpeechError: a turn failed in every attempt; it holds the turns before.
+        """
+        self._began_s = time.monotonic()
+        self._report(0, lines)
+        for index, line in enumerate(lines):
+            takes: list[Taken] = []
+            for audio in self._speak(index, line, hold, takes):
+                self._num_samples += audio.shape[0]
+                self._report(index, lines)
+                yield AudioChunk(audio, index, line.speaker)
+            turn = self._finish(line, takes)
+            pause = torch.zeros(round(line.pause_s * OUTPUT_RATE_HZ))
+            self._num_samples += pause.shape[0]
+            self._report(index + 1, lines)
+            yield AudioChunk(pause, index, line.speaker, is_turn_end=True, turn=turn)
+
+    def _speak(self, index: int, line: Line, hold: bool, takes: list[Taken]) -> Iterator[Tensor]:
+        """Yields the audio of one line, and puts what came out of each piece into `takes`."""
+        for piece_index, piece in enumerate(line.pieces):
+            path = (index, piece_index)
+            take = Take(self._engine, self._context, line.speaker, piece, self._options, path)
+            try:
+                takes.append((yield from take.run(hold)))
+            except TakeError as error:
+                reason = str(error)
+                raise SpeechError(index, line.speaker, line.text, reason, self._turns) from None
+            self._context.add(self._segment(line.speaker, piece, takes[-1]))
+
+    def _segment(self, speaker: str, text: str, taken: Taken) -> Spoken:
+        codes = self._encode(taken.audio) if self._options.reencode_context else taken.codes
+        return Spoken(speaker, text, codes)
+
+    def _finish(self, line: Line, takes: Sequence[Taken]) -> Turn:
+        audio = torch.cat([taken.audio for taken in takes])
+        end_s = self._num_samples / OUTPUT_RATE_HZ
+        turn = Turn(
+            speaker=line.speaker,
+            text=line.text,
+            start_s=end_s - audio.shape[0] / OUTPUT_RATE_HZ,
+            end_s=end_s,
+            codes=torch.cat([taken.codes for taken in takes], dim=1),
+            audio=audio,
+            was_cut=any(taken.was_cut for taken in takes),
+        )
+        self._turns.append(turn)
+        if self._on_turn is not None:
+            self._on_turn(turn)
+        return turn
+
+    def _report(self, turn_index: int, lines: Sequence[Line]) -> None:
+        if self._on_progress is None:
+            return
+        seconds = self._num_samples / OUTPUT_RATE_HZ
+        total_s = self._estimate_s(lines)
+        elapsed_s = time.monotonic() - self._began_s
+        pace = elapsed_s / seconds if seconds else 0.0
+        left_s = max(0.0, total_s - seconds) * pace
+        self._on_progress(Progress(turn_index, len(lines), seconds, total_s, left_s))
+
+    def _estimate_s(self, lines: Sequence[Line]) -> float:
+        """Finished turns as they are, the others by the length of their text at the same pace."""
+        done = len(self._turns)
+        spoken_s = sum(turn.end_s - turn.start_s for turn in self._turns)
+        characters = sum(len(line.text) for line in lines[:done])
+        rate = characters / spoken_s if spoken_s else CHARACTERS_PER_S
+        ahead = sum(len(line.text) for line in lines[done:])
+        pauses_s = sum(line.pause_s for line in lines)
+        return max(self._num_samples / OUTPUT_RATE_HZ, spoken_s + pauses_s + ahead / rate)

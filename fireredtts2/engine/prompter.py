@@ -1,0 +1,173 @@
+"""Voice prompts and context segments, from whatever they are given as."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fireredtts2.audio import AudioSource, check_prompt, read_prompt, resample
+from fireredtts2.codec.codec import RedCodec
+from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
+from fireredtts2.engine.conversation import Spoken
+from fireredtts2.speech import Segment, Turn
+from fireredtts2.voices import Voice, VoiceLibrary
+
+SPEAKERS = ("S1", "S2", "S3", "S4")
+TAG = re.compile(r"\s*\[([^\]\[]*)\]")
+
+VoiceLike = str | Voice
+
+
+def speaker_name(speaker: str) -> str:
+    """ "S1" of "S1" or "[S1]".
+
+    Raises:
+        ValueError: there is no such speaker.
+    """
+    name = speaker.strip().removeprefix("[").removesuffix("]")
+    if name not in SPEAKERS:
+        raise ValueError(f"unknown speaker {speaker!r}; allowed: {', '.join(SPEAKERS)}")
+    return name
+
+
+def split_tag(text: str) -> tuple[str, str]:
+    """Speaker and words of "[S1]words".
+
+    Raises:
+        ValueError: no tag, or of an unknown speaker.
+    """
+    tag = TAG.match(text)
+    if tag is None:
+        raise ValueError(
+            f"no speaker tag before {text[:40]!r}; begin with one of "
+            + ", ".join(f"[{speaker}]" for speaker in SPEAKERS)
+        )
+    return speaker_name(tag[1]), text[tag.end() :].strip()
+
+
+@dataclass(frozen=True)
+class Prompter:
+    """Makes segments of a context.
+
+    Attributes:
+        codec: encodes clips.
+        codec_id: fingerprint of the codec; a voice of another one is refused.
+        num_codebooks: of the language model.
+        library: voices by name.
+        prepare: text as written to text as the model reads it.
+    """
+
+    codec: RedCodec
+    codec_id: str
+    num_codebooks: int
+    library: VoiceLibrary
+    prepare: Callable[[str], str]
+
+    def encode(self, audio: Tensor) -> Tensor:
+        """Audio (samples,) at 16 kHz to codes (Q, T) on the CPU."""
+        device = next(self.codec.parameters()).device
+        codes, _ = self.codec.encode(audio.float().to(device)[None])
+        return codes[0].cpu()
+
+    def encode_output(self, audio: Tensor) -> Tensor:
+        """Audio (samples,) at 24 kHz to codes (Q, T)."""
+        return self.encode(resample(audio, OUTPUT_RATE_HZ, INPUT_RATE_HZ))
+
+    def make_voice(self, name: str, clip: AudioSource, text: str) -> Voice:
+        """Encodes a clip once; see `FireRedTTS2.make_voice`."""
+        if not text or not text.strip():
+            raise ValueError(f"voice {name!r}: a voice prompt needs the transcript of its clip")
+        audio = read_prompt(clip)
+        return Voice(
+            name, self.encode(audio), text, codec_id=self.codec_id, source_samples=len(audio)
+        )
+
+    def voice(self, voice: VoiceLike) -> Voice:
+        """The voice of this name, or this voice, checked."""
+        if isinstance(voice, str):
+            return self.library.get(voice)
+        if voice.codec_id and voice.codec_id != self.codec_id:
+            raise ValueError(
+                f"voice {voice.name!r} was made with another codec ({voice.codec_id}; this model's "
+                f"is {self.codec_id}); make it again from its clip with make_voice"
+            )
+        if voice.codes.shape[0] < self.num_codebooks:
+            raise ValueError(
+                f"voice {voice.name!r} has {voice.codes.shape[0]} codebooks; this model needs "
+                f"{self.num_codebooks}"
+            )
+        return voice
+
+    def from_voice(self, speaker: str, voice: VoiceLike) -> Spoken:
+        """A voice as what `speaker` said before."""
+        chosen = self.voice(voice)
+        return Spoken(speaker_name(speaker), self.prepare(chosen.text), chosen.codes)
+
+    def from_cast(self, voices: Mapping[str, VoiceLike] | None, speaking: set[str]) -> list[Spoken]:
+        """The prompts of those who speak, in the order of their numbers."""
+        cast = {speaker_name(speaker): voice for speaker, voice in (voices or {}).items()}
+        return [self.from_voice(name, cast[name]) for name in sorted(cast) if name in speaking]
+
+    def from_clip(self, speaker: str, clip: AudioSource, text: str) -> Spoken:
+        """A clip and its transcript as what `speaker` said before."""
+        return self.from_voice(speaker, self.make_voice("prompt", clip, text))
+
+    def from_optional_clip(self, clip: AudioSource | None, text: str | None) -> Spoken | None:
+        """The only speaker's prompt, if there is one.
+
+        Raises:
+            ValueError: a clip without its transcript, or the reverse.
+        """
+        if clip is None and text is None:
+            return None
+        if clip is None or text is None:
+            lacking = "prompt_wav" if clip is None else "prompt_text"
+            raise ValueError(f"a voice prompt without {lacking}; give clip and transcript, or none")
+        return self.from_clip(SPEAKERS[0], clip, text)
+
+    def from_clips(
+        self, clips: Sequence[AudioSource] | None, texts: Sequence[str] | None
+    ) -> list[Spoken]:
+        """Clips and their tagged transcripts, pairwise.
+
+        Raises:
+            ValueError: one without the other, or not as many of one as of the other.
+        """
+        clips, texts = list(clips or []), list(texts or [])
+        if len(clips) != len(texts):
+            raise ValueError(
+                f"{len(clips)} prompt clips and {len(texts)} prompt texts were given; "
+                "every clip needs its transcript, and every transcript its clip"
+            )
+        tagged = [split_tag(text) for text in texts]
+        speakers = [speaker for speaker, _ in tagged]
+        if len(set(speakers)) < len(speakers):
+            raise ValueError(f"prompts for {', '.join(speakers)}: one a speaker, please")
+        return [
+            self.from_clip(speaker, clip, text)
+            for clip, (speaker, text) in zip(clips, tagged, strict=True)
+        ]
+
+    def from_segment(self, segment: Segment | Turn) -> Spoken:
+        """A segment of a caller's own context."""
+        codes = segment.codes
+        if codes is None:
+            if segment.audio is None or not segment.text.strip():
+                raise ValueError(f"a segment of {segment.speaker} needs its text and its audio")
+            rate_hz = segment.sample_rate if isinstance(segment, Segment) else OUTPUT_RATE_HZ
+            audio = resample(
+                segment.audio.detach().float().cpu().reshape(-1), rate_hz, INPUT_RATE_HZ
+            )
+            check_prompt(audio, name=f"segment of {segment.speaker}")
+            codes = self.encode(audio)
+        elif codes.ndim != 2 or codes.shape[0] < self.num_codebooks:
+            raise ValueError(
+                f"codes of shape {tuple(codes.shape)}; expected ({self.num_codebooks}, frames)"
+            )
+        return Spoken(
+            speaker_name(segment.speaker), self.prepare(segment.text), codes.to(torch.int64)
+        )

@@ -1,0 +1,91 @@
+"""A request: rows to read, then frames to make until the model ends the turn or a limit is met."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import deque
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cached_property
+
+import torch
+from torch import Tensor
+
+from fireredtts2.llm.prompt import Rows, audio_rows
+from fireredtts2.llm.sampling import SamplingParams
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Rows that are read in one pass, and kept or dropped together."""
+
+    rows: Rows
+
+    @cached_property
+    def key(self) -> bytes:
+        """Equal for equal rows."""
+        digest = hashlib.blake2b(self.rows.tokens.numpy().tobytes(), digest_size=16)
+        digest.update(self.rows.mask.numpy().tobytes())
+        return digest.digest()
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+
+class FinishReason(Enum):
+    """Why a request ended."""
+
+    END = "the model ended the turn"
+    LIMIT = "the frame limit was reached"
+    CANCELLED = "the request was cancelled"
+
+
+@dataclass(eq=False)
+class Request:
+    """What is asked for, and how far it has come.
+
+    Attributes:
+        blocks: the rows to read, in order; the last row's answer is the first frame.
+        sampling: temperature and top-k of both transformers.
+        seed: of this request's own random stream.
+        max_frames: the end is forced here.
+        unspoken_frames: frames at the start that are made but not decoded.
+        frames: (Q,) codes of each frame made, without the end frame.
+        chunks: audio that waits for the reader, (n,) float32 on the CPU.
+        finish: why the request ended, once it has.
+    """
+
+    blocks: Sequence[Block]
+    sampling: SamplingParams
+    seed: int
+    max_frames: int
+    unspoken_frames: int = 0
+    frames: list[Tensor] = field(default_factory=list)
+    num_decoded: int = 0
+    chunks: deque[Tensor] = field(default_factory=deque)
+    finish: FinishReason | None = None
+
+    @property
+    def num_rows(self) -> int:
+        """Rows to read."""
+        return sum(len(block) for block in self.blocks)
+
+    @property
+    def num_spoken(self) -> int:
+        """Frames made so far that are spoken."""
+        return max(0, len(self.frames) - self.unspoken_frames)
+
+    @property
+    def codes(self) -> Tensor:
+        """(Q, T): the spoken frames."""
+        return torch.stack(self.frames[self.unspoken_frames :], dim=1)
+
+
+def read_block(request: Request) -> Block:
+    """The request's last block with the frames made since: what the cache holds at its end."""
+    last = request.blocks[-1]
+    if not request.frames:
+        return last
+    frames = audio_rows(torch.stack(request.frames, dim=1), end=False)
+    return Block(Rows.concatenate([last.rows, frames]))

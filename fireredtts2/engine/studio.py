@@ -1,0 +1,146 @@
+"""A loaded model and all it takes to turn scripts into streams of audio chunks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+
+from fireredtts2.checkpoint import CheckpointFolder, GenType, codec_fingerprint
+from fireredtts2.engine.continuation import Continuation, SingleSegment
+from fireredtts2.engine.conversation import Context, Conversation, Spoken
+from fireredtts2.engine.layout import Layout
+from fireredtts2.engine.lines import ScriptTurn, dialogue_lines, monologue_line
+from fireredtts2.engine.loading import build_engine, load_codec, load_llm
+from fireredtts2.engine.narrator import Line, Narrator
+from fireredtts2.engine.options import Options
+from fireredtts2.engine.prompter import Prompter, VoiceLike, speaker_name
+from fireredtts2.llm.tokenizer import TextTokenizer
+from fireredtts2.speech import AudioChunk, Progress, Segment, Turn
+from fireredtts2.text_frontend import TextFrontend
+from fireredtts2.voices import VoiceLibrary, user_voices_path
+
+
+@dataclass(frozen=True)
+class Direction:
+    """How a stream is made, whatever it says.
+
+    Attributes:
+        options: sampling, limits, attempts.
+        hold: let a piece of a turn out only when it is known to be good.
+        on_turn: called with every finished turn.
+        on_progress: called as audio is made.
+    """
+
+    options: Options
+    hold: bool
+    on_turn: Callable[[Turn], None] | None = None
+    on_progress: Callable[[Progress], None] | None = None
+
+
+class Studio:
+    """Makes streams. Arguments are checked when a stream is asked for, not when it is read.
+
+    Args:
+        pretrained_dir: a checkpoint folder, or "mini".
+        gen_type: which of its language models.
+        device: where to compute.
+        dtype: of the language model.
+        num_slots: turns spoken at the same time.
+    """
+
+    def __init__(
+        self,
+        pretrained_dir: str | Path,
+        gen_type: GenType,
+        device: torch.device,
+        dtype: torch.dtype,
+        num_slots: int,
+    ) -> None:
+        folder = CheckpointFolder(pretrained_dir)
+        self.gen_type = gen_type
+        self.device = device
+        llm = load_llm(folder, gen_type, device, dtype)
+        codec_state = folder.read_codec()
+        self.codec = load_codec(folder, codec_state, device)
+        self.engine = build_engine(llm, self.codec, num_slots)
+        codec_id = codec_fingerprint(codec_state)
+        self.voices = VoiceLibrary([user_voices_path(), folder.voices_path], codec_id)
+        self.prepare = TextFrontend.from_checkpoint(folder).prepare
+        num_codebooks = llm.config.audio_num_codebooks
+        self._layout = Layout(TextTokenizer.from_folder(folder.tokenizer_path), num_codebooks)
+        self.prompter = Prompter(self.codec, codec_id, num_codebooks, self.voices, self.prepare)
+
+    def dialogue(
+        self,
+        script: Iterable[str | ScriptTurn],
+        voices: Mapping[str, VoiceLike] | None,
+        direction: Direction,
+    ) -> Iterator[AudioChunk]:
+        """A conversation in named voices."""
+        lines = dialogue_lines(script, self.prepare)
+        prompts = self.prompter.from_cast(voices, {line.speaker for line in lines})
+        return self._narrate(lines, self._conversation(prompts), direction)
+
+    def cloned_dialogue(
+        self, script: Iterable[str], prompts: Sequence[Spoken], direction: Direction
+    ) -> Iterator[AudioChunk]:
+        """A conversation after prompts."""
+        lines = dialogue_lines(script, self.prepare)
+        return self._narrate(lines, self._conversation(prompts), direction)
+
+    def say(self, text: str, voice: VoiceLike | None, direction: Direction) -> Iterator[AudioChunk]:
+        """One voice, in the form that the loaded model has learnt."""
+        line = monologue_line(text, self.prepare)
+        prompt = None if voice is None else self.prompter.from_voice(line.speaker, voice)
+        if self.gen_type == "monologue":
+            return self.monologue(text, prompt, direction)
+        return self._narrate([line], self._conversation([prompt] if prompt else []), direction)
+
+    def monologue(
+        self, text: str, prompt: Spoken | None, direction: Direction
+    ) -> Iterator[AudioChunk]:
+        """One voice that goes on from its prompt."""
+        line = monologue_line(text, self.prepare)
+        return self._narrate([line], Continuation(self._layout, prompt), direction)
+
+    def turn(
+        self, text: str, speaker: str, context: Sequence[Segment | Turn], direction: Direction
+    ) -> Iterator[AudioChunk]:
+        """One turn after a context."""
+        if not text.strip():
+            raise ValueError("nothing to say: the text is empty")
+        line = Line(speaker_name(speaker), text, [self.prepare(text)])
+        before = [self.prompter.from_segment(segment) for segment in context]
+        return self._narrate([line], self._conversation(before), direction)
+
+    def single(
+        self, context: Sequence[Segment | Turn], direction: Direction
+    ) -> Iterator[AudioChunk]:
+        """The last segment's audio goes on until its text has been said."""
+        if not context or not context[-1].text.strip():
+            raise ValueError("there must be a last segment, with text, to be continued")
+        *before, last = context
+        has_audio = last.codes is not None or last.audio is not None
+        codes = self.prompter.from_segment(last).codes if has_audio else None
+        spoken = [self.prompter.from_segment(segment) for segment in before]
+        line = Line(speaker_name(last.speaker), last.text, [self.prepare(last.text)])
+        return self._narrate([line], SingleSegment(self._layout, spoken, codes), direction)
+
+    def _conversation(self, prompts: Sequence[Spoken]) -> Conversation:
+        return Conversation(self._layout, prompts, self.engine.model_runner.max_rows)
+
+    def _narrate(
+        self, lines: Sequence[Line], context: Context, direction: Direction
+    ) -> Iterator[AudioChunk]:
+        narrator = Narrator(
+            self.engine,
+            context,
+            direction.options,
+            encode=self.prompter.encode_output,
+            on_turn=direction.on_turn,
+            on_progress=direction.on_progress,
+        )
+        return narrator.narrate(lines, direction.hold)

@@ -1,0 +1,219 @@
+"""The public face: text in, speech out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from fireredtts2.audio import AudioSource
+from fireredtts2.engine.errors import SpeechError
+from fireredtts2.engine.lines import ScriptTurn
+from fireredtts2.engine.options import Options, OptionValues
+from fireredtts2.engine.prompter import VoiceLike
+from fireredtts2.engine.published_calls import PublishedCalls
+from fireredtts2.engine.studio import Direction
+from fireredtts2.speech import AudioChunk, Progress, Segment, Speech, Turn, collect
+from fireredtts2.text import clean_text, process_text_list, split_text
+from fireredtts2.voices import Voice, VoiceLibrary
+
+if TYPE_CHECKING:
+    from typing_extensions import Unpack
+
+__all__ = [
+    "AudioChunk",
+    "FireRedTTS2",
+    "FireRedTTS2_Stream",
+    "Progress",
+    "Segment",
+    "Speech",
+    "SpeechError",
+    "Turn",
+    "Voice",
+    "VoiceLibrary",
+    "clean_text",
+    "process_text_list",
+    "split_text",
+]
+
+OnTurn = Callable[[Turn], None]
+OnProgress = Callable[[Progress], None]
+Script = Iterable["str | ScriptTurn"]
+
+
+class FireRedTTS2(PublishedCalls[Tensor]):
+    """Speaks: conversations of up to four voices, or one voice alone.
+
+    Args:
+        pretrained_dir: a checkpoint folder, or "mini", the model inside the package.
+        gen_type: "dialogue" or "monologue": which of a folder's two language models.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best that is there.
+        use_bf16: the same as dtype="bfloat16".
+        dtype: of the language model: "float32", "bfloat16", or "auto": bfloat16 on an NVIDIA GPU
+            that "auto" found, else float32. The codec always computes in float32.
+        num_slots: how many turns can be spoken at the same time, by streams or threads that take
+            turns; every slot has a context window's memory.
+        num_threads: of the CPU, for the whole process; torch's default where not given.
+
+    Attributes:
+        voices: the library of named voices, those of the model and the user's own.
+        codec: the `RedCodec`.
+        device: where it computes.
+
+    Raises:
+        ValueError: no such folder, device or type; weights that do not fit.
+        FileNotFoundError: a part of the checkpoint is missing.
+
+    Every call below takes these options (`fireredtts2.engine.options.Options`): `temperature`,
+    `topk`, `depth_temperature`, `depth_topk`, `seed`, `turn_limit_ms`, `max_attempts`,
+    `on_runaway`, `reencode_context`. The same seed gives the same samples, whole or streamed.
+
+    A turn that comes out empty, or does not end within its limit, is tried again with other random
+    numbers, and after `max_attempts` raises `SpeechError`, which holds the turns finished before.
+    A stream cannot take back what was heard: it holds a turn's start until something was said, and
+    a runaway turn is heard up to its limit, then raises.
+
+    Example:
+        >>> from fireredtts2 import FireRedTTS2
+        >>> tts = FireRedTTS2("mini")  # doctest: +SKIP
+        >>> speech = tts.dialogue(
+        ...     ["[S1]Have you heard?", "[S2]No, what is it?"], seed=1
+        ... )  # doctest: +SKIP
+        >>> speech.save("dialogue.wav")  # doctest: +SKIP
+        >>> for turn in speech.turns:  # doctest: +SKIP
+        ...     print(turn.speaker, turn.start_s, turn.end_s, turn.text)
+        >>> for chunk in tts.stream_say("Heard while it is made.", seed=1):  # doctest: +SKIP
+        ...     player.write(chunk.audio.numpy())
+    """
+
+    holds = True
+
+    def _result(self, chunks: Iterator[AudioChunk]) -> Tensor:
+        return collect(chunks).audio[None]
+
+    # --- Whole clips --------------------------------------------------------------------------
+
+    def dialogue(
+        self,
+        script: Script,
+        voices: Mapping[str, VoiceLike] | None = None,
+        *,
+        on_turn: OnTurn | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[OptionValues],
+    ) -> Speech:
+        """Speaks a conversation.
+
+        Args:
+            script: turns like "[S1]Hello.", or the turns of a script file. Long turns are spoken
+                in pieces and come back as one.
+            voices: the voice of each speaker, {"S1": "name"} or a `Voice`. A speaker without one
+                gets a random voice, which stays the same through the conversation.
+            on_turn: called with every finished turn; what it keeps survives Ctrl-C.
+            on_progress: called as audio is made.
+            **options: see the class.
+
+        Raises:
+            ValueError: bad script, voice or option.
+            SpeechError: a turn failed in every attempt; it holds the turns before.
+        """
+        chosen = Options.from_keywords(options)
+        direction = Direction(chosen, True, on_turn, on_progress)
+        return collect(self.studio.dialogue(script, voices, direction), chosen.seed)
+
+    def say(
+        self,
+        text: str,
+        voice: VoiceLike | None = None,
+        *,
+        on_turn: OnTurn | None = None,
+        on_progress: OnProgress | None = None,
+        **options: Unpack[OptionValues],
+    ) -> Speech:
+        """Speaks a text of any length in one voice; arguments as for `dialogue`."""
+        chosen = Options.from_keywords(options)
+        direction = Direction(chosen, True, on_turn, on_progress)
+        return collect(self.studio.say(text, voice, direction), chosen.seed)
+
+    # --- Streams ------------------------------------------------------------------------------
+
+    def stream_dialogue(
+        self,
+        script: Script,
+        voices: Mapping[str, VoiceLike] | None = None,
+        *,
+        on_turn: OnTurn | None = None,
+        on_progress: OnProgress | None = None,
+        hold_turns: bool = False,
+        **options: Unpack[OptionValues],
+    ) -> Iterator[AudioChunk]:
+        """`dialogue` as a stream: the same samples, while they are made.
+
+        Args:
+            script: as for `dialogue`.
+            voices: as for `dialogue`.
+            on_turn: as for `dialogue`.
+            on_progress: as for `dialogue`.
+            hold_turns: yield a turn only when it is known to be good, so that a runaway is tried
+                again unheard; for writing files.
+            **options: see the class.
+        """
+        chosen = Options.from_keywords(options)
+        direction = Direction(chosen, hold_turns, on_turn, on_progress)
+        return self.studio.dialogue(script, voices, direction)
+
+    def stream_say(
+        self,
+        text: str,
+        voice: VoiceLike | None = None,
+        *,
+        on_turn: OnTurn | None = None,
+        on_progress: OnProgress | None = None,
+        hold_turns: bool = False,
+        **options: Unpack[OptionValues],
+    ) -> Iterator[AudioChunk]:
+        """`say` as a stream; `hold_turns` as for `stream_dialogue`."""
+        chosen = Options.from_keywords(options)
+        direction = Direction(chosen, hold_turns, on_turn, on_progress)
+        return self.studio.say(text, voice, direction)
+
+    stream_monologue = stream_say
+
+    def stream(
+        self,
+        text: str,
+        speaker: str = "S1",
+        context: Sequence[Segment | Turn] = (),
+        **options: Unpack[OptionValues],
+    ) -> Iterator[AudioChunk]:
+        """`generate` as a stream."""
+        direction = Direction(Options.from_keywords(options), hold=False)
+        return self.studio.turn(text, speaker, context, direction)
+
+    # --- Voices -------------------------------------------------------------------------------
+
+    def make_voice(self, name: str, wav: AudioSource, text: str) -> Voice:
+        """Makes a voice from a clip, once; `tts.voices.add(voice)` keeps it under its name.
+
+        Args:
+            name: letters, digits, `_`, `-`, `.`.
+            wav: a clip of 0.4 to 60 s in any format and rate; of several channels, the first.
+            text: what is said in it.
+
+        Raises:
+            ValueError: silent, too long, not audio, without a transcript, or a bad name.
+        """
+        return self.studio.prompter.make_voice(name, wav, text)
+
+
+class FireRedTTS2_Stream(PublishedCalls[Iterator[Tensor]]):
+    """The published calls as streams: iterators of audio (1, n), yielded while it is made.
+
+    Arguments are those of `FireRedTTS2`, whose `stream_*` calls know more of what they yield.
+    """
+
+    holds = False
+
+    def _result(self, chunks: Iterator[AudioChunk]) -> Iterator[Tensor]:
+        return (chunk.audio[None] for chunk in chunks if chunk.audio.shape[0])
