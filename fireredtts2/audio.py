@@ -113,7 +113,9 @@ def _decode(data: BinaryIO, name: str, max_s: float | None) -> tuple[np.ndarray,
             continue
         if rate_hz:
             return audio, rate_hz
-    raise ValueError(f"{name}: not audio in a known format (WAV, FLAC, MP3, Ogg, M4A, ...)")
+    raise ValueError(
+        f"{name}: damaged, or not audio that is known here (WAV, FLAC, MP3, Ogg, M4A, ...)"
+    )
 
 
 def _collect(
@@ -143,7 +145,7 @@ def _soundfile_blocks(data: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
 
 
 def _av_blocks(data: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
-    with av.open(data, options={"format_whitelist": CONTAINERS}) as container:
+    with av.open(data, "r", options={"format_whitelist": CONTAINERS}) as container:
         if not container.streams.audio:
             return
         resampler = av.AudioResampler(format="fltp")
@@ -154,4 +156,5 @@ def _av_blocks(data: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
         yield np.zeros(0, np.float32), rate_hz
 
 
+_KNOWN_FORMATS = "WAV, FLAC, MP3, Ogg, M4A, ..."
 _PROMPT_LIMITS = f"a voice prompt is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s of speech"

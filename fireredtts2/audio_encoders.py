@@ -13,7 +13,8 @@ from av.audio.stream import AudioStream
 
 AudioFormat = Literal["wav", "wav_float", "flac", "mp3", "opus", "pcm"]
 
-INT16_SCALE = 32_767
+INT16_SCALE = 32_768  # as readers divide, so that 16-bit samples come back the same
+INT16_MAX = 32_767
 #: A WAV whose length is not known yet, as FFmpeg and SoX write it to a pipe.
 UNKNOWN_BYTES = 0xFFFF_FFFF
 WAVE_FORMAT_PCM = 1
@@ -58,7 +59,7 @@ def make_encoder(format: AudioFormat, rate_hz: int, sink: BinaryIO) -> Encoder:
 
 def to_int16(audio: np.ndarray) -> bytes:
     """Little-endian 16-bit samples."""
-    return np.round(audio * INT16_SCALE).astype("<i2").tobytes()
+    return np.minimum(np.round(audio * INT16_SCALE), INT16_MAX).astype("<i2").tobytes()
 
 
 class PcmEncoder:

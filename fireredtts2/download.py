@@ -165,9 +165,10 @@ def _fetch_checked(url: str, file: RemoteFile, path: Path, on_progress: Progress
 
 def _fetch(url: str, file: RemoteFile, part: Path, on_progress: Progress | None) -> None:
     """Adds to the part file until it has its size; tries again while something still comes."""
-    failures = 0
+    failures, furthest = 0, 0
     while True:
         start = part.stat().st_size if part.exists() else 0
+        furthest = max(furthest, start)
         if start >= file.num_bytes and part.exists():
             return
         error: Exception | None = None
@@ -179,7 +180,8 @@ def _fetch(url: str, file: RemoteFile, part: Path, on_progress: Progress | None)
             error = caught
         except NETWORK_ERRORS as caught:
             error = caught
-        gained = part.exists() and part.stat().st_size != start
+        # NOTE: only new ground counts, or a server that always starts afresh would never end.
+        gained = part.exists() and part.stat().st_size > furthest
         failures = 0 if gained else failures + 1
         if failures == MAX_ATTEMPTS:
             raise DownloadError(f"{file.name}: {_no_network(error)}")
@@ -234,7 +236,7 @@ def _request(url: str, start: int = 0) -> http.client.HTTPResponse:
     if token := os.environ.get("HF_TOKEN"):
         # Not sent on when the hub redirects to its file store.
         request.add_unredirected_header("Authorization", f"Bearer {token}")
-    return urllib.request.urlopen(request, timeout=TIMEOUT_S)  # type: ignore[no-any-return]
+    return urllib.request.urlopen(request, timeout=TIMEOUT_S)
 
 
 def _digest(path: Path, file: RemoteFile) -> str:

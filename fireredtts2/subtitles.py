@@ -11,7 +11,7 @@ from typing import Protocol
 
 MAX_LINE_WIDTH = 42  # columns; a Chinese or Japanese letter takes two
 MAX_LINES = 2
-SENTENCE_END = re.compile(r"(?<=[.!?…])(?=\s)|(?<=[。！？])")  # noqa: RUF001
+SENTENCE_END = re.compile(r"(?<=[.!?…])(?=\s)|(?<=[。！？])")
 SPEAKER_TAG = re.compile(r"^\s*\[S\d+\]")
 
 

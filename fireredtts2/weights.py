@@ -16,6 +16,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import nn
+from torch.overrides import TorchFunctionMode
 
 StateDict = dict[str, torch.Tensor]
 Module = TypeVar("Module", bound=nn.Module)
@@ -69,7 +70,7 @@ def build_empty(build: Callable[[], Module]) -> Module:
 
     Buffers are built for real: rotary tables, masks and windows that no file holds are there.
     """
-    with _parameters_on_meta():
+    with _parameters_on_meta(), _SkipFilling():
         return build()
 
 
@@ -220,6 +221,36 @@ def _check_nothing_on_meta(module: nn.Module) -> None:
             f"{type(module).__name__}: no values for {_listed(left)}; build it with `build_empty`, "
             "which makes the buffers that no file holds"
         )
+
+
+class _SkipFilling(TorchFunctionMode):
+    """Skips draws and weight norms of meta tensors, for which torch would import its compiler.
+
+    That import takes seconds, and the results are values that nobody reads.
+    """
+
+    def __torch_function__(
+        self,
+        func: Callable[..., Any],
+        types: Sequence[type],
+        args: Sequence[Any] = (),
+        kwargs: Mapping[str, Any] | None = None,
+    ) -> Any:
+        kwargs = kwargs or {}
+        tensor = kwargs.get("tensor", args[0] if args else None)
+        if isinstance(tensor, torch.Tensor) and tensor.is_meta:
+            if getattr(func, "__name__", "").endswith(("normal_", "uniform_")):
+                return tensor
+            if func is torch.norm_except_dim:
+                return tensor.new_empty(_kept_dim(tensor, *args[2:]))
+        return func(*args, **kwargs)
+
+
+def _kept_dim(tensor: torch.Tensor, dim: int = 0) -> list[int]:
+    """The shape of a norm over all dimensions but one; `dim` -1 is the norm of everything."""
+    if dim == -1:
+        return []
+    return [size if index == dim else 1 for index, size in enumerate(tensor.shape)]
 
 
 @contextlib.contextmanager
