@@ -9,7 +9,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
 PADDING_SEGMENT = -1
 
@@ -84,7 +86,7 @@ def context_rows(segments: Sequence[Segment], num_codebooks: int) -> Rows:
 
 def frame_rows(codes: Tensor) -> tuple[Tensor, Tensor]:
     """Frames just drawn (B, Q) as the next rows: tokens and mask, both (B, 1, Q+1)."""
-    tokens = torch.nn.functional.pad(codes, (0, 1))[:, None]
+    tokens = F.pad(codes, (0, 1))[:, None]
     mask = torch.ones(tokens.shape[-1], dtype=torch.bool, device=codes.device)
     mask[-1] = False
     return tokens, mask.expand(tokens.shape)
@@ -96,8 +98,8 @@ def pad_rows(batch: Sequence[Rows]) -> tuple[Tensor, Tensor, list[int]]:
     Returns:
         Tokens and mask (B, T, Q+1), T the longest; and each one's number of real rows.
     """
-    tokens = torch.nn.utils.rnn.pad_sequence([rows.tokens for rows in batch], batch_first=True)
-    mask = torch.nn.utils.rnn.pad_sequence([rows.mask for rows in batch], batch_first=True)
+    tokens = pad_sequence([rows.tokens for rows in batch], batch_first=True)
+    mask = pad_sequence([rows.mask for rows in batch], batch_first=True)
     return tokens, mask, [len(rows) for rows in batch]
 
 

@@ -18,9 +18,10 @@ class Span:
     """Rows of one call, worked out once and used by every layer.
 
     `cos` and `sin` are float32 whatever the model's type; they broadcast to
-    (B, T, heads, head_dim). `mask` is bool (B or 1, 1, T, keys), true where a row may attend;
-    without one, rows attend to all keys, or to no later row where `causal` is set. `start` or
-    `slots` (B, T) say where in the cache the rows are kept, `num_keys` how much of it is read.
+    (B, T, heads, 2, head_dim / 2). `mask` is bool (B or 1, 1, T, keys), true where a row may
+    attend; without one, rows attend to all keys, or to no later row where `causal` is set.
+    `start` or `slots` (B, T) say where in the cache the rows are kept, `num_keys` how much of it
+    is read.
     """
 
     cos: Tensor
@@ -33,25 +34,25 @@ class Span:
 
     def rotate(self, x: Tensor) -> Tensor:
         """Turns x (B, T, heads, head_dim) by its rows' angles, half-split, in float32."""
-        turned = x.float()
-        swapped = torch.roll(turned, x.shape[-1] // 2, -1)
-        return torch.addcmul(turned * self.cos, swapped, self.sin).to(x.dtype)
+        halves = x.float().unflatten(-1, (2, -1))
+        turned = torch.addcmul(halves * self.cos, halves.flip(-2), self.sin)
+        return turned.flatten(-2).to(x.dtype)
 
 
 @lru_cache(maxsize=16)
 def rotary_table(
     head_dim: int, base: float, num_positions: int, device: torch.device
 ) -> tuple[Tensor, Tensor]:
-    """Cosine and signed sine (num_positions, 1, head_dim), float32.
+    """Cosine and signed sine (num_positions, 1, 2, head_dim / 2), float32.
 
     Kept here and not in the module, so that no cast of the model touches them and no state dict
-    carries them. The first half of the sine is negated: `rotate` then needs only a roll.
+    carries them. The sine of the first half is negated: `rotate` then needs only a flip.
     """
     with torch.inference_mode(False), torch.no_grad():
         exponents = torch.arange(0, head_dim, 2, dtype=torch.float64) / head_dim
         angles = torch.outer(torch.arange(num_positions, dtype=torch.float64), base**-exponents)
-        cos = torch.cat((angles.cos(), angles.cos()), -1)
-        sin = torch.cat((-angles.sin(), angles.sin()), -1)
+        cos = torch.stack((angles.cos(), angles.cos()), 1)
+        sin = torch.stack((-angles.sin(), angles.sin()), 1)
         return cos.float()[:, None].to(device), sin.float()[:, None].to(device)
 
 
@@ -106,7 +107,12 @@ def _even_span(cos: Tensor, sin: Tensor, start: int, num_steps: int) -> Span:
 
 
 def _ragged_span(
-    cos: Tensor, sin: Tensor, cache: KVCache, num_steps: int, counts: list[int], num_keys: int
+    cos: Tensor,
+    sin: Tensor,
+    cache: KVCache,
+    num_steps: int,
+    counts: list[int],
+    num_keys: int,
 ) -> Span:
     steps = torch.arange(num_steps)
     positions = cache.lengths[:, None] + steps
@@ -115,7 +121,13 @@ def _ragged_span(
     slots = positions.masked_fill(padding, cache.capacity).to(cos.device)
     positions = positions.clamp(max=cos.shape[0] - 1).to(cos.device)
     mask = torch.arange(max(num_keys, 1), device=cos.device) <= positions[:, :, None]
-    return Span(cos[positions], sin[positions], mask[:, None], slots=slots, num_keys=mask.shape[-1])
+    return Span(
+        cos[positions],
+        sin[positions],
+        mask[:, None],
+        slots=slots,
+        num_keys=mask.shape[-1],
+    )
 
 
 def _table(

@@ -18,11 +18,16 @@ class RMSNorm(nn.Module):
 
     def __init__(self, dim: int, eps: float) -> None:
         super().__init__()
-        self.eps = eps
+        # rsqrt(|x|^2 / dim + eps) = sqrt(dim) * rsqrt(|x|^2 + dim * eps): fewer small operations
+        # than torch's own, which costs a tenth of a frame on a CPU.
+        self.gain, self.floor = dim**0.5, dim * eps
         self.scale = nn.Parameter(torch.ones(dim))
 
     def forward(self, x: Tensor) -> Tensor:
-        return F.rms_norm(x.float(), self.scale.shape, self.scale.float(), self.eps).to(x.dtype)
+        wide = x.float()
+        length = torch.linalg.vector_norm(wide, dim=-1, keepdim=True)
+        inverse = torch.rsqrt(length * length + self.floor) * self.gain
+        return (wide * inverse * self.scale.float()).to(x.dtype)
 
 
 class Attention(nn.Module):
@@ -41,8 +46,8 @@ class Attention(nn.Module):
 
     def forward(self, x: Tensor, span: Span, cache: KVCache | None) -> Tensor:
         heads = (*x.shape[:2], -1, self.head_dim)
-        queries_keys = torch.cat((self.q_proj(x), self.k_proj(x)), -1).view(heads)
-        queries, keys = span.rotate(queries_keys).transpose(1, 2).split(self.groups, 1)
+        turned = span.rotate(torch.cat((self.q_proj(x), self.k_proj(x)), -1).view(heads))
+        queries, keys = turned.transpose(1, 2).split(self.groups, 1)
         values = self.v_proj(x).view(heads).transpose(1, 2)
         if cache is not None:
             keys, values = cache.extend(self.layer, keys, values, span)
