@@ -71,8 +71,11 @@ def run_probe(model: str, request: SpeedRequest) -> dict[str, Any]:
 def speed_part(measured: dict[str, Any]) -> Part:
     """Figures of what the probe measured; the last run is the dialogue."""
     runs = measured["runs"]
-    first, later = runs[0]["first_audio_s"], [run["first_audio_s"] for run in runs[1:]]
-    load_s, import_s, cores = measured["load_s"], measured["import_s"], measured["cores"]
+    first = runs[0]["first_audio_s"]
+    later = [run["first_audio_s"] for run in runs[1:] if run["first_audio_s"] is not None]
+    failed = sum(bool(run["error"]) for run in runs)
+    note = f"on {measured['cores']} cores; dialogue alone {_shown(_real_time_factor(runs[-1:]))}"
+    load_s, import_s = measured["load_s"], measured["import_s"]
     figures = [
         Figure(
             "speed.real_time_factor",
@@ -80,11 +83,15 @@ def speed_part(measured: dict[str, Any]) -> Part:
             _real_time_factor(runs),
             "x",
             len(runs),
-            f"on {cores} cores; dialogue alone {_real_time_factor(runs[-1:]):.3f}",
+            f"{note}; {failed} runs ended with a failed turn" if failed else note,
         ),
         Figure("speed.first_audio", "First audio, first call", first, "s", 1, "nothing warmed up"),
         Figure(
-            "speed.first_audio_later", "First audio, later calls", median(later), "s", len(later)
+            "speed.first_audio_later",
+            "First audio, later calls",
+            median(later) if later else None,
+            "s",
+            len(later),
         ),
         Figure("speed.load", "Load", load_s, "s", 1),
         Figure("speed.cold_start", "Import and load", import_s + load_s, "s", 1),
@@ -95,5 +102,11 @@ def speed_part(measured: dict[str, Any]) -> Part:
     return Part("speed", figures, rows)
 
 
-def _real_time_factor(runs: Sequence[dict[str, Any]]) -> float:
-    return float(sum(run["wall_s"] for run in runs) / sum(run["audio_s"] for run in runs))
+def _real_time_factor(runs: Sequence[dict[str, Any]]) -> float | None:
+    """Seconds needed for a second of audio; None where no audio came."""
+    audio_s = float(sum(run["audio_s"] for run in runs))
+    return float(sum(run["wall_s"] for run in runs)) / audio_s if audio_s else None
+
+
+def _shown(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"

@@ -41,17 +41,26 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak / KIB_PER_MB
 
 
-def time_stream(tts: Any, script: list[str], voices: dict[str, Any], seed: int) -> dict[str, float]:
-    """Streams a dialogue: seconds until the first sound, until the end, and of audio."""
+def time_stream(tts: Any, script: list[str], voices: dict[str, Any], seed: int) -> dict[str, Any]:
+    """Streams a dialogue: seconds until the first sound, until the end, and of audio.
+
+    A turn that the model gives up on ends the stream; what came before it was still timed.
+    """
+    from fireredtts2.engine.errors import SpeechError
+
+    first_s, samples, rate_hz, error = None, 0, 1, ""
     start = time.perf_counter()
-    first_s, samples, rate_hz = 0.0, 0, 1
-    for chunk in tts.stream_dialogue(script, voices, seed=seed):
-        if not samples and len(chunk.audio):
-            first_s = time.perf_counter() - start
-        samples += len(chunk.audio)
-        rate_hz = chunk.sample_rate
+    try:
+        for chunk in tts.stream_dialogue(script, voices, seed=seed):
+            if not samples and len(chunk.audio):
+                first_s = time.perf_counter() - start
+            samples += len(chunk.audio)
+            rate_hz = chunk.sample_rate
+    except SpeechError as failure:
+        error = str(failure)
     wall_s = time.perf_counter() - start
-    return {"first_audio_s": first_s, "wall_s": wall_s, "audio_s": samples / rate_hz}
+    audio_s = samples / rate_hz
+    return {"first_audio_s": first_s, "wall_s": wall_s, "audio_s": audio_s, "error": error}
 
 
 def measure(model: str, request: dict[str, Any]) -> dict[str, Any]:

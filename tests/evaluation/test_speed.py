@@ -6,13 +6,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fireredtts2.engine.errors import SpeechError
 from fireredtts2.evaluation.speed import PROBE, SpeedError, SpeedRequest, run_probe, speed_part
 from fireredtts2.evaluation.speed_probe import peak_memory_mb, time_stream
 
 RUNS = [
-    {"first_audio_s": 0.2, "wall_s": 1.0, "audio_s": 4.0},
-    {"first_audio_s": 0.1, "wall_s": 1.0, "audio_s": 4.0},
-    {"first_audio_s": 0.12, "wall_s": 6.0, "audio_s": 12.0},
+    {"first_audio_s": 0.2, "wall_s": 1.0, "audio_s": 4.0, "error": ""},
+    {"first_audio_s": 0.1, "wall_s": 1.0, "audio_s": 4.0, "error": ""},
+    {"first_audio_s": 0.12, "wall_s": 6.0, "audio_s": 12.0, "error": ""},
 ]
 
 
@@ -36,6 +37,21 @@ def test_first_audio_is_the_first_chunk_that_has_sound() -> None:
     timed = time_stream(tts, ["[S1]Hi."], {"S1": "anna"}, 0)
     assert timed["audio_s"] == pytest.approx(3_480 / 24_000)
     assert 0 < timed["first_audio_s"] <= timed["wall_s"]
+
+
+def test_a_failed_turn_ends_the_run_and_is_told() -> None:
+    def stream(script, voices, seed):
+        yield SimpleNamespace(audio=np.zeros(24_000), sample_rate=24_000)
+        raise SpeechError(1, "S2", "Hello.", "no end")
+
+    timed = time_stream(SimpleNamespace(stream_dialogue=stream), ["[S1]Hi."], {}, 0)
+    assert timed["audio_s"] == 1.0
+    assert "no end" in timed["error"]
+    silent = {"first_audio_s": None, "wall_s": 1.0, "audio_s": 0.0, "error": "no end"}
+    measured = {"cores": 2, "import_s": 1.5, "load_s": 2.0, "loaded_memory_mb": 700.0}
+    part = speed_part({**measured, "peak_memory_mb": 900.0, "runs": [silent, silent]})
+    assert part.figures[0].verdict == "not measured"
+    assert "2 runs ended" in part.figures[0].note
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
