@@ -13,7 +13,8 @@ import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireredtts2 import heteronyms, morphology, punctuation
+from fireredtts2 import punctuation
+from fireredtts2.english import heteronyms, morphology
 from fireredtts2.phonemes import from_arpabet
 
 MAX_DERIVATION_DEPTH = 2  # "un" + "help" + "ful" + "ly"

@@ -1,0 +1,1 @@
+"""What is particular to English: numbers, dates, money, abbreviations, sounds of words."""

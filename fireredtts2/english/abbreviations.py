@@ -1,0 +1,124 @@
+"""Abbreviations, titles and the numerals of kings as English words."""
+
+from __future__ import annotations
+
+import re
+
+from fireredtts2.english import number_words as words
+from fireredtts2.english.number_words import Reading
+from fireredtts2.english.rules import Rule, replacement, rule
+from fireredtts2.english.times import MONTHS
+
+#: Before a name: the dot goes whatever follows.
+_TITLES = {
+    "Dr": "Doctor", "Mr": "Mister", "Mrs": "Missus", "Ms": "Miz", "Prof": "Professor",
+    "Capt": "Captain", "Col": "Colonel", "Gen": "General", "Lt": "Lieutenant", "Sgt": "Sergeant",
+    "Maj": "Major", "Sen": "Senator", "Rep": "Representative", "Gov": "Governor",
+    "Pres": "President", "Rev": "Reverend", "Hon": "Honorable", "Fr": "Father", "Sr": "Senior",
+    "Mt": "Mount", "Ft": "Fort", "Messrs": "Messieurs",
+}  # fmt: skip
+
+#: Anywhere: the dot stays if it ends the sentence as well.
+_WORDS = {
+    "etc": "et cetera", "vs": "versus", "approx": "approximately", "dept": "department",
+    "Dept": "Department", "govt": "government", "Jr": "Junior",
+    "Sr": "Senior", "Inc": "Incorporated", "Ltd": "Limited", "Corp": "Corporation", "Co": "Company",
+    "Bros": "Brothers", "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Hwy": "Highway",
+    "Apt": "Apartment", "apt": "apartment", "Ste": "Suite", "Univ": "University", "Dr": "Drive",
+    "incl": "including", "excl": "excluding", "misc": "miscellaneous", "Assn": "Association", "Mon": "Monday", "Tues": "Tuesday", "Tue": "Tuesday", "Wed": "Wednesday",
+    "Thurs": "Thursday", "Thur": "Thursday", "Thu": "Thursday", "Fri": "Friday", "Ph.D": "P H D",
+    "PhD": "P H D", "M.D": "M D", "B.A": "B A", "M.A": "M A", "B.Sc": "B S C", "i.e": "that is",
+    "I.e": "That is", "e.g": "for example", "E.g": "For example", "P.S": "P S", "a.k.a": "A K A",
+    "cf": "compare", "et al": "and others", "Eq": "equation", "w": "with",
+    **{name[:3]: name for name in MONTHS if name != "May"}, "Sept": "September",
+}  # fmt: skip
+
+#: Without a dot too.
+_BARE = {
+    "e.g.": "for example", "i.e.": "that is", "PhD": "P H D", "govt": "government", "vs": "versus",
+    "aka": "A K A", "etc": "et cetera", "w/o": "without", "w/": "with ", "b/c": "because",
+    "asap": "A S A P", "ASAP": "A S A P", "FYI": "F Y I", "approx": "approximately",
+    "dept": "department", "yrs": "years",
+}  # fmt: skip
+
+_KINGS = (
+    "Henry|Louis|Charles|George|Edward|Elizabeth|James|William|Richard|Philip|Napoleon|Paul|Pius|"
+    "Benedict|Leo|Gregory|Nicholas|Alexander|Catherine|Frederick|Wilhelm|Ivan|Peter|Mary|Francis|"
+    "Ramesses|Ramses|Ptolemy|Xerxes|Darius|Clement|Innocent|Urban|Sixtus|Juan|Carlos|Felipe|Haakon|"
+    "Gustav|Christian|Leopold|Joseph|Ferdinand|Margrethe"
+)
+_MONTH_STARTS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
+_NUMBERED = "World War|Chapter|Part|Act|Volume|Book|Phase|Type|Section|Article|Episode|Super Bowl"
+_NO_STREETS = frozenset("The In At Of On From To And By For With Near Visit Mount Fort Port".split())
+_ROMAN = r"(?P<roman>(?=[XVIL])(?:XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b"
+#: "James V. Forrestal" has an initial, and "James I think" a pronoun.
+_NO_INITIAL = (
+    r"(?<! [IVXL](?=\. ))(?:(?<! I)|(?=[,;:'?!)]|\.?$| (?:of|was|had|died|reigned|ruled|who|and|in|is)\b))"
+)
+_ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50}
+
+
+def _roman(numeral: str) -> int:
+    values = [_ROMAN_VALUES[letter] for letter in numeral]
+    following = [*values[1:], 0]
+    return sum(-v if v < after else v for v, after in zip(values, following, strict=True))
+
+
+def _king(match: re.Match[str], reading: Reading) -> str:
+    return f"{match['name']} the {words.ordinal(_roman(match['roman'])).title()}"
+
+
+def _part(match: re.Match[str], reading: Reading) -> str:
+    return f"{match['name']} {words.cardinal(_roman(match['roman'])).title()}"
+
+
+def _word(match: re.Match[str], reading: Reading) -> str:
+    """Keeps the dot where the sentence ends: before a capital letter or nothing."""
+    rest = match.string[match.end() : match.end() + 4].lstrip(" ")
+    is_month = _WORDS[match["short"]] in MONTHS or _WORDS[match["short"]].endswith("day")
+    is_end = not rest.strip("\"')") or (rest[0].isupper() and not is_month)
+    before_name = match["short"] in ("vs", "Co") and rest[:1].isupper()
+    return _WORDS[match["short"]] + ("." if is_end and not before_name else "")
+
+
+def _street(match: re.Match[str], reading: Reading) -> str:
+    """ "Baker St." is a street, "in St. Louis" a saint."""
+    before, after = match["before"] or "", match["after"]
+    if not before or before.strip() in _NO_STREETS:
+        return f"{before}Saint{after or ''}"
+    return f"{before}Street" + (f".{after}" if after is not None else "")
+
+
+def _escaped(table: dict[str, str]) -> str:
+    return "|".join(re.escape(key) for key in sorted(table, key=len, reverse=True))
+
+
+RULES: tuple[Rule, ...] = (
+    rule(rf"\b(?P<name>(?:{_KINGS})) {_ROMAN}(?<! ){_NO_INITIAL}", _king),
+    rule(rf"\b(?P<name>(?:{_NUMBERED})) {_ROMAN}(?<! )", _part),
+    rule(r"(?P<before>\b(?:[A-Z][a-z]+|\d+(?:st|nd|rd|th)) )?\bSt\.(?P<after>\s*$|\s+[A-Z])?", _street),
+    replacement(r"(?:\b(?:No|no|NO)\. ?|№ ?)(?=\d)", "number "),
+    replacement(r"\b(?:Nos|nos)\. ?(?=\d)", "numbers "),
+    replacement(r"(?<!\w)#(?=\d)", "number "),
+    replacement(r"\bpp?\. ?(?=\d+\s?[-–])", "pages "),
+    replacement(r"\bp\. ?(?=\d)", "page "),
+    replacement(r"\b(?:Ch|ch|Chap|chap)\. ?(?=\d)", "chapter "),
+    replacement(r"\b(?:Fig|fig)\. ?(?=\d)", "figure "),
+    replacement(r"\b(?:Vol|vol)\. ?(?=\d)", "volume "),
+    replacement(r"\b(?:c|ca)\. ?(?=[12]\d{3}\b)", "circa "),
+    replacement(r"\bAD (?=\d)|(?<=\d )AD\b", "A D "),
+    rule(rf"\b(?P<short>{_escaped(_TITLES)})\.? (?=[A-Z])(?<=\. )", lambda m, _: _TITLES[m["short"]] + " "),
+    rule(r"\b(?P<short>Dr|Mr|Mrs|Ms|Prof) (?=[A-Z][a-z])", lambda m, _: _TITLES[m["short"]] + " "),
+    replacement(r"\bJr\.?(?=,| [a-z])", "Junior"),
+    replacement(rf"\bSat\.(?=,? (?:\d|{_MONTH_STARTS}))", "Saturday"),
+    replacement(rf"\bSun\.(?=,? (?:\d|{_MONTH_STARTS}))", "Sunday"),
+    replacement(r"\b([Ee])st\. (?=\d)", r"\1stablished "),
+    replacement(r"\b([Ee])xt\. ?(?=\d)", r"\1xtension "),
+    replacement(r"\b([Tt])el(?:\.:?|:) ?(?=[\d+(a-z])", r"\1elephone "),
+    replacement(r"\b([Mm])ax\. (?=\d)", r"\1aximum "),
+    rule(rf"(?<![\w.'-])(?P<short>{_escaped(_WORDS)})\.(?!\w)", _word),
+    rule(rf"(?<![\w.'/-])(?P<short>{_escaped(_BARE)})(?![\w./'-]|(?<=w/) )", lambda m, _: _BARE[m["short"]]),
+    replacement(r"(?<![\w/])w/(?=\s?\w)\s?", "with "),
+    rule(r"\b(?P<half>[ap])\.m\.(?=(?P<end>\s*$|\s+[A-Z])?)",
+         lambda m, _: f"{m['half'].upper()}M" + ("." if m["end"] is not None else "")),
+)  # fmt: skip

@@ -1,0 +1,153 @@
+"""English as people type it, turned into the words that people say.
+
+Rules of our own: a general library was weighed and left out, because it takes a second to import,
+weighs 49 MB and misreads money, versions, decades, heights and telephone numbers.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+from fireredtts2.english import abbreviations, addresses, quantities, times
+from fireredtts2.english.number_words import AMERICAN, Reading
+from fireredtts2.english.rules import Rule, apply, replacement, rule
+
+_FOLDED = str.maketrans(
+    {
+        **dict.fromkeys("’‘ʼ`´", "'"), **dict.fromkeys("“”„«»", '"'),
+        **dict.fromkeys("\u200b\u200c\u200d\u2060\ufeff\u00ad\ufe0e\ufe0f™®©", None),
+        **dict.fromkeys("•●▪‣◦·", " "), "−": "-", "℃": "°C", "℉": "°F", "№": "No. ", "…": "...",
+        "½": " 1/2", "⅓": " 1/3", "⅔": " 2/3", "¼": " 1/4", "¾": " 3/4", "⅛": " 1/8", "⅜": " 3/8",
+        "⅝": " 5/8", "⅞": " 7/8", "⅕": " 1/5", "ﬁ": "fi", "ﬂ": "fl",
+    }
+)  # fmt: skip
+_EMOJI = re.compile(
+    "[\U0001f000-\U0001faff\U0001fb00-\U0001fbff\u2600-\u27bf\u2b00-\u2bff\u2190-\u2193\u23e9-\u23fa"
+    "\U000e0020-\U000e007f\u20e3]"
+)
+_EMOTICON = re.compile(r"(?<![\w:;])(?:[:;=8xX]'?-?[)(DPpOo3/\\|*]|<3|\^_\^|[xX]D|T_T)(?=[\s.,!?]|$)")
+
+#: Words drawn out in writing that have a double letter; others get a single one.
+_DOUBLE_LETTER_WORDS = frozenset(
+    "aww beer been boo book boom brr cool deep feel food foot free good goodness green hello hmm "
+    "hoo hurry keep look mood meet moon need noon ooh oops poor really room school see seem seen "
+    "sleep soon sorry speed sweet thee three too tree uhh week woohoo wee woo yell zoo all well "
+    "will call tall bell hill still kill full pull miss kiss boss mess less pass class happy funny "
+    "silly happy pretty yummy daddy mommy dinner summer".split()
+)
+
+_SLASHED_ALTERNATIVES = "he/she|she/he|him/her|his/her|his/hers|yes/no|s/he|true/false|either/or"
+
+_PLAIN_RULES: tuple[Rule, ...] = (
+    replacement(r"\*{1,3}(\S(?:[^*\n]{0,200}\S)?)\*{1,3}", r"\1"),
+    replacement(r"(?<!\w)_{1,2}([^_\s](?:[^_\n]{0,200}[^_\s])?)_{1,2}(?!\w)", r"\1"),
+    replacement(r"(?m)^#{1,6} +|^> +|^[-*] +", ""),
+    replacement(r"\bC\+\+", "C plus plus"),
+    replacement(r"\b([CFcf])#(?!\w)", r"\1 sharp"),
+    replacement(r"(?<!\w)\.NET\b", "dot net"),
+    replacement(r"\bR&D\b", "R and D"),
+    replacement(r"\bA\+(?!\w)", "A plus"),
+    replacement(r"\bI/O\b", "I O"),
+)
+_SYMBOL_RULES: tuple[Rule, ...] = (
+    rule(rf"(?i)(?<![\w/])(?:{_SLASHED_ALTERNATIVES})(?![\w/])",
+         lambda m, _: " or ".join(m[0].replace("s/he", "she/he").split("/"))),
+    replacement(r"(?i)\band/or\b", "and or"),
+    replacement(r"(?<=[A-Za-z])\s?/\s?(?=[A-Za-z])", " slash "),
+    replacement(r"\s*&\s*", " and "),
+    replacement(r"\s*%", " percent"),
+    replacement(r"(?<=\w)\s?\+\s?(?=\w)", " plus "),
+    replacement(r"(?<=[a-z])\+(?=\W|$)", " plus"),
+    replacement(r"\s*(?:≈|~=)\s*", " approximately equals "),
+    replacement(r"(?<!\w)[~≈]\s?(?=\w)", "about "),
+    replacement(r"(?<=\w)\s?~\s?(?=\w)", " to "),
+    replacement(r"\s*(?:!=|≠)\s*", " is not equal to "),
+    replacement(r"\s*(?:<=|≤)\s*", " is at most "),
+    replacement(r"\s*(?:>=|≥)\s*", " is at least "),
+    replacement(r"\s*(?:->|=>|→|⇒)\s*", " to "),
+    replacement(r"(?<=\w)\s*={1,3}\s*(?=[\w-])", " equals "),
+    replacement(r"(?<=\w)\s+<\s+(?=\w)", " is less than "),
+    replacement(r"(?<=\w)\s+>\s+(?=\w)", " is greater than "),
+    replacement(r"(?<=\w)\s?(?:[×]|\s\*\s)\s?(?=\w)", " times "),
+    replacement(r"(?<=\w)\s?÷\s?(?=\w)", " divided by "),
+    replacement(r"\s*±\s*", " plus or minus "),
+    replacement(r"(?<!\w)@(?!\w)", "at"),
+    replacement(r"°", " degrees "),
+    replacement(r"[$£€¥]", " "),
+    replacement(r"[*_^|\\~<>#{}=+]", " "),
+)  # fmt: skip
+
+
+def normalize(text: str, reading: Reading = AMERICAN) -> str:
+    """Turns numbers, money, dates, signs and abbreviations into words.
+
+    Args:
+        text: English as typed.
+        reading: how to read what can be read in two ways.
+
+    Returns:
+        One line of words and sentence punctuation. Plain words come back as they are.
+
+    Example:
+        normalize("Dr. Lee paid $3.50 at 5:05 p.m.")
+        # "Doctor Lee paid three dollars and fifty cents at five oh five PM."
+    """
+    text = _clean(text)
+    text = apply(_PLAIN_RULES, text, reading)
+    text = _one_line(text)
+    text = apply(addresses.RULES, text, reading)
+    has_digits = re.search(r"\d", text) is not None
+    if has_digits:
+        text = apply(times.RULES, text, reading)
+    text = apply(abbreviations.RULES, text, reading)
+    if has_digits:
+        text = apply(quantities.RULES, text, reading)
+    text = apply(_SYMBOL_RULES, text, reading)
+    return _tidy(_quieten(_undraw(text)))
+
+
+def _clean(text: str) -> str:
+    text = _EMOTICON.sub(" ", _EMOJI.sub(" ", text.translate(_FOLDED)))
+    wide = re.compile("[\uff01-\uff5e\u3000\u00a0\u2000-\u200a\u202f]+")
+    return wide.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+
+
+def _one_line(text: str) -> str:
+    """Joins lines; one without punctuation at its end was a sentence of its own."""
+    lines = [" ".join(line.split()) for line in text.splitlines()]
+    lines = [line for line in lines if line]
+    return " ".join(
+        line if line[-1] in ".,;:?!-'\")" or line is lines[-1] else line + "." for line in lines
+    )
+
+
+def _undraw(text: str) -> str:
+    """ "soooo" is "so" and "gooood" is "good"; capitals such as AAA stay."""
+    return re.sub(r"[A-Za-z]*([a-z])\1{2,}[A-Za-z]*|[A-Z]*([A-Z])\2{3,}[A-Z]*", _shorten, text)
+
+
+def _shorten(match: re.Match[str]) -> str:
+    doubled = re.sub(r"(?i)([a-z])\1{2,}", r"\1\1", match[0])
+    if doubled.lower() in _DOUBLE_LETTER_WORDS:
+        return doubled
+    return re.sub(r"(?i)([a-z])\1{2,}", r"\1", match[0])
+
+
+def _quieten(text: str) -> str:
+    """A text that is mostly capitals is shouted: small letters are meant."""
+    words = re.findall(r"[A-Za-z]{2,}", text)
+    loud = [word for word in words if word.isupper()]
+    if len(loud) < 3 or sum(map(len, loud)) <= 0.6 * sum(map(len, words)):
+        return text
+    lowered = re.sub(r"\bi\b", "I", text.lower())
+    return re.sub(r"(?:^|(?<=[.?!] ))[\"']?[a-z]", lambda match: match[0].upper(), lowered)
+
+
+def _tidy(text: str) -> str:
+    text = re.sub(r"([!?])\1+", r"\1", text)
+    text = re.sub(r"(?:\?!){2,}|(?:!\?)+", "?!", text)
+    text = re.sub(r",{2,}", ",", text)
+    text = re.sub(r"\.{4,}", "...", text)
+    text = re.sub(r"\s+(?=[.,;:?!](?:\s|$))", "", " ".join(text.split()))
+    return re.sub(r"\(\s+", "(", re.sub(r"\s+\)", ")", text))
