@@ -61,8 +61,8 @@ FLAVORS: dict[str, TransformerConfig] = {
     "qwen-1.5b": TransformerConfig(28, 12, 2, 1536, 8960),
     "qwen-3b": TransformerConfig(36, 16, 2, 2048, 11008),
     "qwen-7b": TransformerConfig(28, 28, 4, 3584, 18944),
-    "mini-backbone": TransformerConfig(8, 6, 2, 384, 1024),
-    "mini-decoder": TransformerConfig(3, 4, 2, 256, 640),
+    "mini-backbone": TransformerConfig(6, 4, 2, 256, 768),
+    "mini-decoder": TransformerConfig(2, 4, 2, 256, 512),
 }
 
 

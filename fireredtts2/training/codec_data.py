@@ -1,0 +1,99 @@
+"""Batches for the codec: 6 s chunks with their kept features, and crops of the sound they tell of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fireredtts2.config import ENCODE_CHUNK_S, OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+
+CHUNK_SAMPLES_OUT = ENCODE_CHUNK_S * OUTPUT_RATE_HZ
+HELD_OUT_ENDINGS = range(4)  # ids whose last two digits are 00 to 03
+
+
+def is_held_out(clip_id: int) -> bool:
+    """Whether a clip is kept for evaluation."""
+    return clip_id % 100 in HELD_OUT_ENDINGS
+
+
+@dataclass
+class CodecBatch:
+    """B chunks.
+
+    Attributes:
+        mel: (B, num_mels, 600) float32.
+        semantic: (B, 300, D) float32.
+        live: (B,) frames of each chunk that are not padding.
+        start: (B,) first frame of each crop.
+        audio: (B, crop_frames * 1920) float32, the crop's sound at 24 kHz.
+    """
+
+    mel: Tensor
+    semantic: Tensor
+    live: Tensor
+    start: Tensor
+    audio: Tensor
+
+
+class CodecData:
+    """Chunks of every features file found; `held_out` chooses the other side of the split."""
+
+    def __init__(self, work: Path, crop_frames: int, held_out: bool = False) -> None:
+        rows = [json.loads(line) for line in open(work / "index.jsonl")]
+        self.clips = {row["id"]: row for row in rows}
+        self.samples = np.memmap(work / "audio_24k.i16", np.int16, "r")
+        self.crop_frames = crop_frames
+        self.shards = [np.load(path) for path in sorted(work.glob("features_[0-9][0-9][0-9].npz"))]
+        self.semantic = [shard["semantic"] for shard in self.shards]
+        self.mel = [shard["mel"] for shard in self.shards]
+        self.items = [
+            (place, row, int(clip), int(chunk))
+            for place, shard in enumerate(self.shards)
+            for row, (clip, chunk) in enumerate(zip(shard["clip"], shard["chunk"], strict=True))
+            if is_held_out(int(clip)) == held_out
+        ]
+
+    def live_samples(self, clip: int, chunk: int) -> int:
+        return min(CHUNK_SAMPLES_OUT, self.clips[clip]["samples"] - chunk * CHUNK_SAMPLES_OUT)
+
+    def batches(self, size: int, seed: int) -> Iterator[CodecBatch]:
+        """Endless shuffled batches; the same seed gives the same ones."""
+        rng = np.random.default_rng(seed)
+        while True:
+            order = rng.permutation(len(self.items))
+            for first in range(0, len(order) - size + 1, size):
+                yield self.batch([self.items[i] for i in order[first : first + size]], rng)
+
+    def batch(self, items: list[tuple], rng: np.random.Generator) -> CodecBatch:
+        live, start, audio = [], [], []
+        for _, _, clip, chunk in items:
+            frames = -(-self.live_samples(clip, chunk) // OUTPUT_SAMPLES_PER_FRAME)
+            first = int(rng.integers(0, max(1, frames - self.crop_frames + 1)))
+            live.append(frames)
+            start.append(first)
+            audio.append(self._crop(clip, chunk, first))
+        return CodecBatch(
+            mel=torch.from_numpy(np.stack([self.mel[i[0]][i[1]] for i in items])).float(),
+            semantic=torch.from_numpy(np.stack([self.semantic[i[0]][i[1]] for i in items])).float(),
+            live=torch.tensor(live),
+            start=torch.tensor(start),
+            audio=torch.from_numpy(np.stack(audio)),
+        )
+
+    def _crop(self, clip: int, chunk: int, first: int) -> np.ndarray:
+        begin = chunk * CHUNK_SAMPLES_OUT + first * OUTPUT_SAMPLES_PER_FRAME
+        size = self.crop_frames * OUTPUT_SAMPLES_PER_FRAME
+        row = self.clips[clip]
+        # Sound beyond this chunk belongs to codes that the crop does not see.
+        end = min(begin + size, row["samples"], (chunk + 1) * CHUNK_SAMPLES_OUT)
+        crop = np.zeros(size, np.float32)
+        if end > begin:
+            sound = self.samples[row["offset"] + begin : row["offset"] + end]
+            crop[: end - begin] = sound.astype(np.float32) / 32768
+        return crop

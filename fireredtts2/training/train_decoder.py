@@ -1,0 +1,194 @@
+"""Trains the codec's second stage: encoder frozen, the causal 24 kHz decoder trained on.
+
+The codes come from disk, so the encoder costs nothing. Discriminators join late, since they cost
+most (paper, section 2.1: perceptual loss in the last steps).
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fireredtts2.codec import RedCodec
+from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.training.codec_data import is_held_out
+from fireredtts2.training.discriminators import Discriminators
+from fireredtts2.training.schedule import learning_rate
+from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
+
+log = logging.getLogger(__name__)
+# Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
+# turns as well as short ones.
+CROP_FRAMES = (12, 20, 40, 75)
+MEL_WEIGHT = 15.0
+MATCHING_WEIGHT = 2.0
+
+
+@dataclass(frozen=True)
+class DecoderTrainConfig:
+    """One run of stage two."""
+
+    frames_per_step: int = 120
+    adversarial_frames: int = 10  # of each crop, before the discriminators
+    learning_rate: float = 6e-4
+    discriminator_rate: float = 4e-4
+    warmup_steps: int = 30
+    total_steps: int = 2000
+    adversarial_from_step: int = 500
+    max_seconds: float = float("inf")
+    save_every: int = 100
+    seed: int = 0
+
+
+class CodesData:
+    """Clips with their codes and their sound."""
+
+    def __init__(self, work: Path, held_out: bool = False) -> None:
+        rows = [json.loads(line) for line in open(work / "index.jsonl")]
+        self.rows = {row["id"]: row for row in rows}
+        self.samples = np.memmap(work / "audio_24k.i16", np.int16, "r")
+        self.items: list[tuple[int, np.ndarray]] = []
+        for path in sorted(work.glob("codes_[0-9][0-9][0-9].npz")):
+            shard = np.load(path)
+            ends = np.cumsum(shard["frames"])
+            parts = np.split(shard["codes"], ends[:-1], axis=1)
+            self.items += [
+                (int(clip), codes)
+                for clip, codes in zip(shard["clip"], parts, strict=True)
+                if is_held_out(int(clip)) == held_out
+            ]
+
+    def batches(self, frames_per_step: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless (codes (B, Q, t), audio (B, 1920 * t)); B * t is near `frames_per_step`."""
+        rng = np.random.default_rng(seed)
+        while True:
+            frames = int(rng.choice(CROP_FRAMES))
+            long_enough = [item for item in self.items if item[1].shape[1] >= frames]
+            chosen = rng.choice(len(long_enough), max(1, frames_per_step // frames))
+            crops = [self._crop(*long_enough[i], frames, rng) for i in chosen]
+            yield (
+                torch.from_numpy(np.stack([codes for codes, _ in crops])).long(),
+                torch.from_numpy(np.stack([audio for _, audio in crops])),
+            )
+
+    def _crop(
+        self, clip: int, codes: np.ndarray, frames: int, rng: np.random.Generator
+    ) -> tuple[np.ndarray, np.ndarray]:
+        # Half of the crops begin where the clip does, as every streamed turn does.
+        first = 0 if rng.random() < 0.5 else int(rng.integers(codes.shape[1] - frames + 1))
+        row = self.rows[clip]
+        begin = first * OUTPUT_SAMPLES_PER_FRAME
+        end = min(begin + frames * OUTPUT_SAMPLES_PER_FRAME, row["samples"])
+        audio = np.zeros(frames * OUTPUT_SAMPLES_PER_FRAME, np.float32)
+        sound = self.samples[row["offset"] + begin : row["offset"] + end]
+        audio[: end - begin] = sound.astype(np.float32) / 32768
+        return codes[:, first : first + frames], audio
+
+
+class StageTwo:
+    """Decoder and discriminators, their optimizers and where they stand."""
+
+    def __init__(self, codec: RedCodec, config: DecoderTrainConfig) -> None:
+        self.codec, self.config = codec, config
+        self.discriminators = Discriminators()
+        self.mel_loss = MultiResolutionMelLoss()
+        codec.requires_grad_(False)
+        self.trained = [codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder]
+        for part in self.trained:
+            part.requires_grad_(True)
+        self.parameters = [p for part in self.trained for p in part.parameters()]
+        self.optimizer = torch.optim.AdamW(
+            self.parameters, lr=config.learning_rate, betas=(0.8, 0.99), weight_decay=0.01
+        )
+        self.judge_optimizer = torch.optim.AdamW(
+            self.discriminators.parameters(), lr=config.discriminator_rate, betas=(0.8, 0.99)
+        )
+        self.step_count = 0
+
+    @property
+    def adversarial(self) -> bool:
+        return self.step_count >= self.config.adversarial_from_step
+
+    def made(self, codes: Tensor) -> Tensor:
+        """Codes (B, Q, t) to audio (B, 1920 * t), with gradients."""
+        codec = self.codec
+        return codec.acoustic_decoder(codec.upsample(codec.rvq.decode(codes).transpose(1, 2)))
+
+    def step(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
+        config = self.config
+        for group in self.optimizer.param_groups:
+            group["lr"] = learning_rate(
+                self.step_count, config.learning_rate, config.warmup_steps, config.total_steps
+            )
+        made = self.made(codes)
+        losses = {"mel": MEL_WEIGHT * self.mel_loss(made, audio)}
+        if self.adversarial:
+            losses |= self._adversarial_losses(made, audio)
+        self.optimizer.zero_grad(set_to_none=True)
+        torch.stack(list(losses.values())).sum().backward()
+        nn.utils.clip_grad_norm_(self.parameters, 10.0)
+        self.optimizer.step()
+        self.step_count += 1
+        return {name: value.item() for name, value in losses.items()}
+
+    def _adversarial_losses(self, made: Tensor, audio: Tensor) -> dict[str, Tensor]:
+        size = self.config.adversarial_frames * OUTPUT_SAMPLES_PER_FRAME
+        first = int(torch.randint(made.shape[1] - size + 1, ()))
+        # Few long crops are cut into as many short ones as there are in a batch of short crops.
+        made, audio = made[:, first : first + size], audio[:, first : first + size]
+        judged = self.discriminators.loss(made, audio)
+        self.judge_optimizer.zero_grad(set_to_none=True)
+        judged.backward()
+        nn.utils.clip_grad_norm_(self.discriminators.parameters(), 10.0)
+        self.judge_optimizer.step()
+        self.discriminators.requires_grad_(False)
+        adversarial, matching = self.discriminators.generator_losses(made, audio)
+        self.discriminators.requires_grad_(True)
+        return {
+            "adversarial": adversarial,
+            "matching": MATCHING_WEIGHT * matching,
+            "judged": judged.detach(),
+        }
+
+    def state(self) -> dict:
+        return {
+            "generator": self.codec.state_dict(),
+            "discriminators": self.discriminators.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "judge_optimizer": self.judge_optimizer.state_dict(),
+            "step": self.step_count,
+        }
+
+    def load(self, state: dict) -> None:
+        self.codec.load_state_dict(state["generator"])
+        self.discriminators.load_state_dict(state["discriminators"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.judge_optimizer.load_state_dict(state["judge_optimizer"])
+        self.step_count = state["step"]
+
+    def save(self, out: Path) -> None:
+        partial = out.with_suffix(".part")
+        torch.save(self.state(), partial)
+        partial.rename(out)
+
+
+def train(stage: StageTwo, data: CodesData, out: Path) -> None:
+    """Runs to `total_steps` or `max_seconds`, saving to `out` on the way."""
+    config, began = stage.config, time.time()
+    batches = data.batches(config.frames_per_step, config.seed + stage.step_count)
+    while stage.step_count < config.total_steps and time.time() - began < config.max_seconds:
+        losses = stage.step(*next(batches))
+        if stage.step_count % 20 == 0:
+            row = {"step": stage.step_count, "seconds": round(time.time() - began)}
+            log.info(json.dumps(row | {k: round(v, 4) for k, v in losses.items()}))
+        if stage.step_count % config.save_every == 0:
+            stage.save(out)
+    stage.save(out)

@@ -1,0 +1,159 @@
+"""Trains a dual transformer from codes, in phases (SPEC section 9: monologue, then conversations)."""
+
+from __future__ import annotations
+
+import copy
+import json
+import logging
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+
+from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.training.attention_guide import AttentionGuide
+from fireredtts2.training.llm_data import Composer, LlmBatch, Mixture
+from fireredtts2.training.losses import dual_transformer_loss
+from fireredtts2.training.muon import Muon
+
+log = logging.getLogger(__name__)
+WARMUP_STEPS = 30
+COOLDOWN_SHARE = 0.35  # of the run, at its end: the rate falls linearly to zero
+AVERAGE_DECAY = 0.99
+AVERAGE_EVERY = 5
+
+
+@dataclass(frozen=True)
+class LlmTrainConfig:
+    """One run. `total_steps` fixes the learning-rate schedule, `max_seconds` may cut it short."""
+
+    sequences_per_step: int = 4
+    rows_per_sequence: int = 512
+    total_steps: int = 2000
+    conversation_from: float = 0.4  # share of the run after which conversations come in
+    muon_rate: float = 0.02
+    adam_rate: float = 4e-3
+    guide_weight: float = 0.2
+    guide_layers: tuple[int, ...] = (2, 3)
+    depth_fraction: float = 0.125
+    max_seconds: float = float("inf")
+    save_every: int = 100
+    seed: int = 0
+
+
+MONOLOGUE = Mixture(single=0.5, same=0.5, dialogue=0.0)
+CONVERSATION = Mixture(single=0.1, same=0.35, dialogue=0.55)
+
+
+def rate_factor(step: int, total_steps: int) -> float:
+    """Warm-up, constant, then linear to zero."""
+    cooldown = COOLDOWN_SHARE * total_steps
+    return min(1.0, (step + 1) / WARMUP_STEPS, max(0.0, (total_steps - step) / cooldown))
+
+
+def split_parameters(model: DualTransformer) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
+    """Matrices inside the transformers (Muon), and all others (AdamW)."""
+    inner = [
+        p for part in (model.backbone, model.decoder) for p in part.parameters() if p.ndim == 2
+    ]
+    chosen = {id(p) for p in inner}
+    return inner, [p for p in model.parameters() if id(p) not in chosen]
+
+
+class LlmTrainer:
+    """The model, its optimizers, its averaged weights and where it stands."""
+
+    def __init__(self, model: DualTransformer, config: LlmTrainConfig) -> None:
+        self.model, self.config = model, config
+        self.average = copy.deepcopy(model).eval().requires_grad_(False)
+        self.guide = AttentionGuide(model, config.guide_layers)
+        matrices, others = split_parameters(model)
+        self.optimizers: list[torch.optim.Optimizer] = [
+            Muon(matrices, lr=config.muon_rate),
+            torch.optim.AdamW(others, lr=config.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
+        ]
+        self.peaks = [config.muon_rate, config.adam_rate]
+        self.step_count = 0
+        self.generator = torch.Generator().manual_seed(config.seed)
+
+    def losses(self, batch: LlmBatch) -> dict[str, Tensor]:
+        """All losses of a batch; "total" is what is minimised."""
+        losses = dual_transformer_loss(
+            self.model,
+            batch.tokens,
+            batch.mask,
+            segment_ids=batch.segment_ids,
+            depth_fraction=self.config.depth_fraction,
+            generator=self.generator,
+        )
+        guide = self.guide.loss(batch.targets)
+        return {
+            "total": losses.total + self.config.guide_weight * guide,
+            "first_code": losses.first_code,
+            "depth": losses.depth,
+            "text": losses.text,
+            "guide": guide,
+        }
+
+    def step(self, batch: LlmBatch) -> dict[str, float]:
+        factor = rate_factor(self.step_count, self.config.total_steps)
+        for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = peak * factor
+        losses = self.losses(batch)
+        losses["total"].backward()
+        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        for optimizer in self.optimizers:
+            optimizer.step()
+            optimizer.zero_grad(set_to_none=True)
+        self.step_count += 1
+        if self.step_count % AVERAGE_EVERY == 0:
+            self._average()
+        return {name: value.item() for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        decay = min(AVERAGE_DECAY, self.step_count / (self.step_count + 50))
+        for kept, fresh in zip(self.average.parameters(), self.model.parameters(), strict=True):
+            kept.lerp_(fresh, 1 - decay)
+
+    def state(self) -> dict:
+        return {
+            "model": self.model.state_dict(),
+            "average": self.average.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step_count,
+            "random": self.generator.get_state(),
+        }
+
+    def load(self, state: dict) -> None:
+        self.model.load_state_dict(state["model"])
+        self.average.load_state_dict(state["average"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step_count = state["step"]
+        self.generator.set_state(state["random"])
+
+    def save(self, out: Path) -> None:
+        partial = out.with_suffix(".part")
+        torch.save(self.state(), partial)
+        partial.rename(out)
+
+
+def train(trainer: LlmTrainer, composer: Composer, out: Path) -> None:
+    """Runs to `total_steps` or `max_seconds`, saving to `out` on the way."""
+    config, began = trainer.config, time.time()
+    seed = config.seed + trainer.step_count
+    monologue = composer.batches(config.sequences_per_step, MONOLOGUE, seed)
+    conversation = composer.batches(config.sequences_per_step, CONVERSATION, seed + 1)
+    while trainer.step_count < config.total_steps and time.time() - began < config.max_seconds:
+        late = trainer.step_count >= config.conversation_from * config.total_steps
+        losses = trainer.step(next(conversation if late else monologue))
+        if trainer.step_count % 10 == 0:
+            row = {"step": trainer.step_count, "seconds": round(time.time() - began)}
+            log.info(json.dumps(row | {k: round(v, 4) for k, v in losses.items()}))
+        if trainer.step_count % config.save_every == 0:
+            trainer.save(out)
+    trainer.save(out)

@@ -1,0 +1,101 @@
+"""Step 9: writes the model folder that ships: configs, float16 weights, voices.
+
+    python -m recipes.mini.export WORK_DIR [MODEL_DIR]
+
+Takes the averaged language model (`llm.pt`), the codec of stage two (`codec_stage2.pt`) and, for each
+named voice, the codes of one of its clips. The tokenizer and the pronouncing dictionary are written
+by `build_tokenizer.py` and `build_pronunciations.py`.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+import tomllib
+from collections import defaultdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fireredtts2.checkpoint import codec_fingerprint
+from fireredtts2.training.codec_data import is_held_out
+from fireredtts2.voices import Voice
+from recipes.mini.train_codec import CONFIG
+from recipes.mini.train_llm import MODEL, load_codes
+
+STORED_TYPE = torch.float16
+PROMPT_SECONDS = (3.0, 4.5)
+PROMPT_KINDS = ("talk", "talk2", "pair", "sentence")
+MAX_BYTES = 95_000_000
+
+
+def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Float tensors in the type that ships."""
+    return {
+        name: value.to(STORED_TYPE).contiguous() if value.is_floating_point() else value
+        for name, value in state.items()
+    }
+
+
+def write_configs(model: Path, text_vocab_size: int) -> None:
+    values = tomllib.loads(CONFIG.read_text())
+    llm = {**values["llm"], "text_vocab_size": text_vocab_size}
+    contents = {
+        "config_llm.json": {"llm_models": llm},
+        "config_codec.json": {"codec": values["codec"]},
+        "config_text.json": {"text": {"normalize": True, "phonemes": "pronunciations.txt.gz"}},
+    }
+    for name, content in contents.items():
+        (model / name).write_text(json.dumps(content, indent=2) + "\n")
+
+
+def voice_clips(work: Path) -> dict[str, dict]:
+    """One clip for each named voice: everyday words without digits, 3 to 4.5 s."""
+    candidates = defaultdict(list)
+    for line in open(work / "index.jsonl"):
+        row = json.loads(line)
+        seconds, text = row["samples"] / 24_000, row["text"]
+        fits = PROMPT_SECONDS[0] <= seconds <= PROMPT_SECONDS[1] and row["kind"] in PROMPT_KINDS
+        if row["speaker"].startswith("blend") or is_held_out(row["id"]) or not fits:
+            continue
+        if not any(map(str.isdigit, text)):
+            candidates[row["speaker"]].append(row)
+    # Everyday talk first, then the slowest reading: it leaves the clearest prompt.
+    return {
+        speaker: min(rows, key=lambda r: (PROMPT_KINDS.index(r["kind"]), r["speed"]))
+        for speaker, rows in sorted(candidates.items())
+    }
+
+
+def write_voices(work: Path, model: Path, codec_id: str) -> None:
+    codes = load_codes(work)
+    (model / "voices").mkdir(exist_ok=True)
+    for speaker, row in voice_clips(work).items():
+        voice = Voice(
+            name=speaker.split("_")[1],
+            codes=codes[row["id"]].long(),
+            text=row["text"],
+            codec_id=codec_id,
+            source_samples=row["samples"] * 2 // 3,
+        )
+        voice.save(model / "voices" / f"{voice.name}.safetensors")
+
+
+def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
+    work, model = Path(work_dir), Path(model_dir)
+    codec = stored(torch.load(work / "codec_stage2.pt", weights_only=True)["generator"])
+    llm = stored(torch.load(work / "llm.pt", weights_only=True)["average"])
+    save_file(codec, model / "codec.safetensors")
+    save_file(llm, model / "llm.safetensors")
+    write_configs(model, llm["text_embeddings.weight"].shape[0])
+    write_voices(work, model, codec_fingerprint(codec))
+    size = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
+    print(f"{model}: {size / 1e6:.1f} MB")
+    if size > MAX_BYTES:
+        raise SystemExit(f"over the {MAX_BYTES / 1e6:.0f} MB that may ship")
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

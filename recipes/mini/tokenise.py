@@ -1,0 +1,85 @@
+"""Step 4: the codes of every clip, by the frozen encoder over the kept features.
+
+    python -m recipes.mini.tokenise WORK_DIR
+
+Writes `codec_frozen.safetensors` (the codec of stage one, as it was tokenised with) and for every
+features file a `codes_NNN.npz`: clip ids, the frames of each, and all codes (Q, frames) int16, one
+clip after the other. A second run goes on where it stopped.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+from safetensors.torch import load_file, save_file
+
+from fireredtts2.codec import RedCodec
+from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
+from recipes.mini.train_codec import build_codec
+
+CHUNKS_AT_ONCE = 16
+FRAMES_PER_CHUNK = 75
+
+
+def frozen_codec(work: Path) -> RedCodec:
+    """The codec whose encoder no later step changes."""
+    path = work / "codec_frozen.safetensors"
+    if not path.exists():
+        state = torch.load(work / "codec_stage1.pt", weights_only=True)["generator"]
+        save_file(state, path)
+    codec = build_codec(work).eval()
+    codec.load_state_dict(load_file(path))
+    return codec
+
+
+@torch.inference_mode()
+def shard_codes(codec: RedCodec, shard: dict[str, np.ndarray]) -> np.ndarray:
+    """Codes (chunks, Q, 75) of one features file."""
+    parts = []
+    for first in range(0, len(shard["clip"]), CHUNKS_AT_ONCE):
+        rows = slice(first, first + CHUNKS_AT_ONCE)
+        mel = torch.from_numpy(shard["mel"][rows]).float()
+        semantic = torch.from_numpy(shard["semantic"][rows]).float()
+        parts.append(codec.rvq.encode(codec.encoded(mel, semantic).mT).to(torch.int16).numpy())
+    return np.concatenate(parts)
+
+
+def clip_codes(codes: np.ndarray, clips: np.ndarray, samples: dict[int, int]) -> dict:
+    """Joins each clip's chunks and cuts them to its length."""
+    ids, lengths, parts = [], [], []
+    for clip in dict.fromkeys(clips.tolist()):
+        joined = np.concatenate(list(codes[clips == clip]), axis=1)
+        frames = -(-samples[clip] // OUTPUT_SAMPLES_PER_FRAME)
+        ids.append(clip)
+        lengths.append(frames)
+        parts.append(joined[:, :frames])
+    return {
+        "clip": np.array(ids),
+        "frames": np.array(lengths),
+        "codes": np.concatenate(parts, axis=1),
+    }
+
+
+def main(work_dir: str) -> None:
+    work = Path(work_dir)
+    codec = frozen_codec(work)
+    rows = [json.loads(line) for line in open(work / "index.jsonl")]
+    samples = {row["id"]: row["samples"] for row in rows}
+    for path in sorted(work.glob("features_[0-9][0-9][0-9].npz")):
+        target = work / path.name.replace("features", "codes")
+        if target.exists():
+            continue
+        shard = dict(np.load(path))
+        result = clip_codes(shard_codes(codec, shard), shard["clip"], samples)
+        partial = target.with_suffix(".part.npz")
+        np.savez(partial, **result)
+        partial.rename(target)
+        print(target.name, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

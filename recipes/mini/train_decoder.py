@@ -1,0 +1,35 @@
+"""Step 5: the codec's second stage, over the codes of step 4.
+
+    python -m recipes.mini.train_decoder WORK_DIR [SECONDS]
+
+Writes `WORK_DIR/codec_stage2.pt`; a second run goes on from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import torch
+
+from fireredtts2.training.train_decoder import CodesData, DecoderTrainConfig, StageTwo, train
+from recipes.mini.tokenise import frozen_codec
+from recipes.mini.train_codec import CONFIG
+
+
+def main(work_dir: str, seconds: str = "inf") -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    work, out = Path(work_dir), Path(work_dir) / "codec_stage2.pt"
+    torch.manual_seed(0)
+    config = DecoderTrainConfig(**tomllib.loads(CONFIG.read_text())["train_decoder"])
+    stage = StageTwo(frozen_codec(work), replace(config, max_seconds=float(seconds)))
+    if out.exists():
+        stage.load(torch.load(out, weights_only=True))
+    train(stage, CodesData(work), out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,104 @@
+"""Step 7: the language model, over the codes of step 4 and the alignments of step 6.
+
+    python -m recipes.mini.train_llm WORK_DIR [SECONDS]
+
+Writes `WORK_DIR/llm.pt`; a second run goes on from it.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import random
+import sys
+import tomllib
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from fireredtts2.config import LLMConfig
+from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.llm.tokenizer import TextTokenizer
+from fireredtts2.pronunciation import Pronouncer
+from fireredtts2.training.codec_data import is_held_out
+from fireredtts2.training.llm_data import NUM_TAGS, Clip, Composer, TextMarks
+from fireredtts2.training.train_llm import LlmTrainConfig, LlmTrainer, train
+from recipes.mini.align import load_alignments
+from recipes.mini.train_codec import CONFIG
+
+MODEL = Path(__file__).parents[2] / "fireredtts2" / "models" / "mini"
+SPELT_CLIPS = 0.12  # share of clips heard a second time with some words spelt by letters
+SPELT_WORDS = 0.3
+
+log = logging.getLogger(__name__)
+
+
+def load_codes(work: Path) -> dict[int, torch.Tensor]:
+    """Codes (Q, frames) int16 of every tokenised clip."""
+    codes = {}
+    for path in sorted(work.glob("codes_[0-9][0-9][0-9].npz")):
+        shard = np.load(path)
+        parts = np.split(shard["codes"], np.cumsum(shard["frames"])[:-1], axis=1)
+        codes |= {
+            int(clip): torch.from_numpy(part)
+            for clip, part in zip(shard["clip"], parts, strict=True)
+        }
+    return codes
+
+
+def load_clips(work: Path, tokenizer: TextTokenizer, held_out: bool = False) -> list[Clip]:
+    """Every clip that has codes and an alignment."""
+    pronouncer = Pronouncer.from_file(MODEL / "pronunciations.txt.gz")
+    rng = random.Random(0)
+    codes, alignments = load_codes(work), load_alignments(work)
+    clips = []
+    for line in open(work / "index.jsonl"):
+        row = json.loads(line)
+        clip_id = row["id"]
+        if is_held_out(clip_id) != held_out or clip_id not in codes or clip_id not in alignments:
+            continue
+        units, spoken = alignments[clip_id]
+        clip = Clip(row["speaker"], tokenizer.encode(units), codes[clip_id].long(), spoken)
+        clips.append(clip)
+        if not held_out and rng.random() < SPELT_CLIPS and not any(map(str.isdigit, row["text"])):
+            spelt = pronouncer.to_units(row["text"], spell_probability=SPELT_WORDS, rng=rng)
+            clips.append(replace(clip, text_ids=tokenizer.encode(spelt), spoken=None))
+    return clips
+
+
+def text_marks(tokenizer: TextTokenizer) -> TextMarks:
+    """Ids of [S1] to [S4] and of the marks around a text."""
+    tags = tuple(tokenizer.encode(f"[S{n + 1}]")[0] for n in range(NUM_TAGS))
+    (start,), (end,) = tokenizer.encode("<|text_start|>"), tokenizer.encode("<|text_end|>")
+    return TextMarks(tags, start, end)
+
+
+def build_model(tokenizer: TextTokenizer) -> DualTransformer:
+    """The dual transformer of config.toml with fresh weights."""
+    values = tomllib.loads(CONFIG.read_text())["llm"]
+    config = LLMConfig.from_dict({**values, "text_vocab_size": tokenizer.vocab_size})
+    model = DualTransformer(config)
+    model.init_weights(torch.Generator().manual_seed(0))
+    return model
+
+
+def main(work_dir: str, seconds: str = "inf") -> None:
+    logging.basicConfig(level=logging.INFO, format="%(message)s")
+    work, out = Path(work_dir), Path(work_dir) / "llm.pt"
+    tokenizer = TextTokenizer.from_folder(MODEL / "tokenizer")
+    values = tomllib.loads(CONFIG.read_text())["train_llm"]
+    values["guide_layers"] = tuple(values["guide_layers"])
+    config = replace(LlmTrainConfig(**values), max_seconds=float(seconds))
+    trainer = LlmTrainer(build_model(tokenizer), config)
+    if out.exists():
+        trainer.load(torch.load(out, weights_only=True))
+    clips = load_clips(work, tokenizer)
+    log.info("%d clips, %d speakers", len(clips), len({clip.speaker for clip in clips}))
+    composer = Composer(clips, text_marks(tokenizer), config.rows_per_sequence)
+    train(trainer, composer, out)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

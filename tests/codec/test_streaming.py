@@ -1,0 +1,103 @@
+"""Streamed decoding equals whole decoding, for any chunks and any rows."""
+
+import pytest
+import torch
+
+from tests import tiny
+
+NUM_FRAMES = 24
+TRIM = 360
+
+
+@pytest.fixture(scope="module")
+def codec():
+    return tiny.codec()
+
+
+@pytest.fixture(scope="module")
+def codes(codec):
+    generator = torch.Generator().manual_seed(1)
+    config = codec.config.rvq
+    shape = (2, config.num_quantizers, NUM_FRAMES)
+    return torch.randint(config.codebook_size, shape, generator=generator)
+
+
+def streamed(codec, codes, sizes):
+    state, chunks, at = codec.initial_state(len(codes), codes.shape[2]), [], 0
+    for size in sizes:
+        last = at + size == codes.shape[2]
+        chunks.append(codec.decode_chunk(codes[:, :, at : at + size], state, last))
+        at += size
+    assert at == codes.shape[2]
+    return torch.cat(chunks, dim=1)
+
+
+@pytest.mark.parametrize(
+    "sizes", [[1] * 24, [2] * 12, [3] * 8, [7, 7, 7, 3], [1, 5, 2, 9, 4, 3], [23, 1], [24]], ids=str
+)
+def test_streamed_equals_whole(codec, codes, sizes):
+    whole = codec.decode(codes)
+    assert whole.shape == (2, NUM_FRAMES * 1920)
+    assert (streamed(codec, codes, sizes) - whole).abs().max() < 1e-5
+
+
+def test_batched_equals_single(codec, codes):
+    both = codec.decode(codes)
+    for row in range(2):
+        assert (codec.decode(codes[row : row + 1]) - both[row : row + 1]).abs().max() < 1e-5
+
+
+def test_a_row_restarts_while_its_neighbour_goes_on(codec, codes):
+    state = codec.initial_state(2, NUM_FRAMES)
+    first = codec.decode_steps(codes[:, :, :10], state)
+    state.reset(1)
+    fresh = torch.stack([codes[0, :, 10:], codes[1, :, :14]])
+    second = codec.decode_steps(fresh, state)
+    whole = codec.decode(codes)
+    row0 = torch.cat([first[0], second[0]])[TRIM:]
+    assert (row0 - whole[0, : len(row0)]).abs().max() < 1e-5
+    row1 = second[1, TRIM:]
+    assert (row1 - whole[1, : len(row1)]).abs().max() < 1e-5
+
+
+def test_fewer_codebooks_decode(codec, codes):
+    assert codec.decode(codes[:, :1]).shape == (2, NUM_FRAMES * 1920)
+
+
+@pytest.mark.parametrize("bad", [-1, tiny.CODEBOOK_SIZE])
+def test_codes_out_of_range_are_named(codec, codes, bad):
+    wrong = codes.clone()
+    wrong[0, 0, 0] = bad
+    with pytest.raises(ValueError, match=f"0 to {tiny.CODEBOOK_SIZE - 1}"):
+        codec.decode(wrong)
+
+
+def test_a_full_state_is_refused(codec, codes):
+    state = codec.initial_state(2, 8)
+    with pytest.raises(ValueError, match="holds 8 frames"):
+        codec.decode_steps(codes[:, :, :9], state)
+
+
+def test_encoding_ignores_what_lies_beyond_a_row(codec):
+    generator = torch.Generator().manual_seed(2)
+    audio = torch.randn(2, 100_000, generator=generator) * 0.1
+    codes, lengths = codec.encode(audio, torch.tensor([100_000, 20_000]))
+    single, _ = codec.encode(audio[1:, :20_000])
+    assert lengths.tolist() == [79, 16]
+    assert torch.equal(codes[1:, :, :16], single)
+
+
+@pytest.mark.parametrize("shape", [(5,), (1, 0), (1, 2, 3)])
+def test_encoding_refuses_other_shapes(codec, shape):
+    with pytest.raises(ValueError, match="samples"):
+        codec.encode(torch.zeros(shape))
+
+
+def test_non_causal_variant_decodes_but_does_not_stream():
+    codec = tiny.codec(causal=False)
+    codes = torch.zeros(1, codec.num_codebooks, 3, dtype=torch.long)
+    assert codec.decode(codes).shape == (1, 3 * 1920)
+    names = {k for k in codec.state_dict() if "prior_net.0." in k}
+    assert "acoustic_decoder.backbone.prior_net.0.block1.0.weight" in names
+    with pytest.raises(ValueError, match="not causal"):
+        codec.initial_state(1, 4)

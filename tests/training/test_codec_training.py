@@ -1,0 +1,174 @@
+"""One step of each codec stage on noise, and the pieces they stand on."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from fireredtts2.training.codebook import start_from_data, update_averages
+from fireredtts2.training.codec_data import CodecBatch, CodecData, is_held_out
+from fireredtts2.training.discriminators import Discriminators
+from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
+from fireredtts2.training.train_codec import CodecTrainConfig, StageOne, train
+from fireredtts2.training.train_decoder import DecoderTrainConfig, StageTwo
+from tests import tiny
+
+CROP_FRAMES = 6
+
+
+def noise_batch(seed: int = 0) -> CodecBatch:
+    generator = torch.Generator().manual_seed(seed)
+    return CodecBatch(
+        mel=torch.randn(2, 16, 600, generator=generator),
+        semantic=torch.randn(2, 300, 16, generator=generator),
+        live=torch.tensor([75, 40]),
+        start=torch.tensor([0, 20]),
+        audio=torch.randn(2, CROP_FRAMES * 1920, generator=generator) * 0.1,
+    )
+
+
+def stage_one() -> StageOne:
+    torch.manual_seed(0)
+    return StageOne(tiny.codec().train(), CodecTrainConfig(crop_frames=CROP_FRAMES, warmup_steps=1))
+
+
+def test_stage_one_learns_the_batch_it_sees():
+    stage = stage_one()
+    first = stage.step(noise_batch())
+    for _ in range(15):
+        last = stage.step(noise_batch())
+    assert last["mel"] < 0.9 * first["mel"]
+    assert last["commitment"] == 0
+
+
+def test_quantized_steps_move_every_trained_part():
+    stage = stage_one()
+    stage.start_quantizing([noise_batch(n) for n in range(3)])
+    before = {name: p.clone() for name, p in stage.codec.named_parameters()}
+    books = [q.codebook.clone() for q in stage.codec.rvq.quantizers]
+    stage.step(noise_batch())
+    assert stage.step(noise_batch())["commitment"] > 0
+    still = {name for name, p in stage.codec.named_parameters() if torch.equal(p, before[name])}
+    frozen = {name for name in before if name.startswith("ssl.") or "embed_positions" in name}
+    assert still == frozen
+    assert not any(
+        torch.equal(q.codebook, old)
+        for q, old in zip(stage.codec.rvq.quantizers, books, strict=True)
+    )
+
+
+def test_codebooks_start_from_data():
+    rvq = tiny.codec().rvq
+    generator = torch.Generator().manual_seed(0)
+    latents = torch.randn(4000, 16, generator=generator) * torch.linspace(3, 0.1, 16)
+    left = start_from_data(rvq, latents, generator)
+    assert left == sorted(left, reverse=True)
+    assert left[-1] < 0.4
+    residual = latents.T[None]
+    for quantizer in rvq.quantizers:
+        code = quantizer.nearest(quantizer.in_project(residual))
+        residual = residual - quantizer.lookup(code)
+    total = (latents - latents.mean(0)).square().sum()
+    assert float(residual.square().sum() / total) == pytest.approx(left[-1], rel=1e-3)
+
+
+def test_dead_entries_restart_and_live_ones_follow_their_points():
+    quantizer = tiny.codec().rvq.quantizers[0]
+    quantizer.cluster_size.fill_(4.0)
+    quantizer.embed_avg.copy_(quantizer.codebook * 4.0)
+    quantizer.cluster_size[5] = 0.0
+    points = torch.full((64, 4), 7.0)
+    before = quantizer.codebook.clone()
+    restarted = update_averages(quantizer, points, torch.zeros(64, dtype=torch.long))
+    assert restarted == 1
+    assert torch.allclose(quantizer.codebook[5], points[0])
+    assert (quantizer.codebook[0] - 7).abs().sum() < (before[0] - 7).abs().sum()
+    assert torch.allclose(quantizer.codebook[1], before[1], atol=1e-5)
+
+
+def test_mel_loss_is_zero_for_equal_audio_only():
+    loss = MultiResolutionMelLoss()
+    audio = torch.randn(1, 9600, generator=torch.Generator().manual_seed(0))
+    assert loss(audio, audio) == 0
+    assert loss(audio * 2, audio) == pytest.approx(np.log(2), rel=0.02)
+
+
+def test_stage_two_trains_the_decoder_alone():
+    torch.manual_seed(0)
+    config = DecoderTrainConfig(
+        adversarial_frames=4, adversarial_from_step=1, warmup_steps=1, total_steps=10
+    )
+    stage = StageTwo(tiny.codec(), config)
+    codes = torch.randint(tiny.CODEBOOK_SIZE, (2, tiny.NUM_CODEBOOKS, 6))
+    audio = torch.randn(2, 6 * 1920) * 0.1
+    before = {name: p.clone() for name, p in stage.codec.named_parameters()}
+    judges = [p.clone() for p in stage.discriminators.parameters()]
+    assert set(stage.step(codes, audio)) == {"mel"}
+    assert set(stage.step(codes, audio)) == {"mel", "adversarial", "matching", "judged"}
+    moved = {name for name, p in stage.codec.named_parameters() if not torch.equal(p, before[name])}
+    parts = ("rvq.output_proj", "upsample", "acoustic_decoder")
+    assert moved == {name for name in before if name.startswith(parts)}
+    assert not any(
+        torch.equal(p, old)
+        for p, old in zip(stage.discriminators.parameters(), judges, strict=True)
+    )
+
+
+def test_discriminators_learn_to_tell_noise_from_a_tone():
+    torch.manual_seed(0)
+    judges = Discriminators()
+    optimizer = torch.optim.Adam(judges.parameters(), 2e-3)
+    tone = torch.sin(torch.arange(4800) * 0.1)[None]
+    noise = torch.randn(1, 4800) * 0.3
+    first = judges.loss(noise, tone).item()
+    for _ in range(12):
+        optimizer.zero_grad()
+        loss = judges.loss(noise, tone)
+        loss.backward()
+        optimizer.step()
+    assert loss.item() < 0.7 * first
+
+
+@pytest.fixture
+def work(tmp_path):
+    """A prepared folder of two clips, one of them held out."""
+    rng = np.random.default_rng(0)
+    samples = (rng.standard_normal(24_000 * 5) * 3000).astype(np.int16)
+    samples.tofile(tmp_path / "audio_24k.i16")
+    rows = [
+        {"id": 7, "offset": 0, "samples": 60_000, "shard": "shard_000.tar"},
+        {"id": 100, "offset": 60_000, "samples": 60_000, "shard": "shard_000.tar"},
+    ]
+    (tmp_path / "index.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    np.savez(
+        tmp_path / "features_000.npz",
+        clip=np.array([7, 100]),
+        chunk=np.array([0, 0]),
+        semantic=rng.standard_normal((2, 300, 16)).astype(np.float16),
+        mel=rng.standard_normal((2, 16, 600)).astype(np.float16),
+    )
+    return tmp_path
+
+
+def test_data_keeps_held_out_clips_apart(work):
+    assert is_held_out(100) and is_held_out(1203) and not is_held_out(7)
+    data = CodecData(work, CROP_FRAMES)
+    assert [item[2] for item in data.items] == [7]
+    batch = next(data.batches(1, seed=0))
+    assert batch.audio.shape == (1, CROP_FRAMES * 1920)
+    assert batch.live.tolist() == [32]
+    begin = int(batch.start) * 1920
+    sound = data.samples[begin : begin + CROP_FRAMES * 1920] / 32768
+    assert np.allclose(batch.audio[0].numpy(), sound, atol=1e-6)
+
+
+def test_a_cut_run_goes_on_where_it_stood(work, tmp_path):
+    config = {"chunks_per_step": 1, "crop_frames": CROP_FRAMES, "quantize_after_steps": 2}
+    out = tmp_path / "codec.pt"
+    torch.manual_seed(0)
+    train(tiny.codec().train(), work, CodecTrainConfig(**config, total_steps=1), out)
+    assert torch.load(out, weights_only=True)["step"] == 1
+    train(tiny.codec(seed=5).train(), work, CodecTrainConfig(**config, total_steps=3), out)
+    state = torch.load(out, weights_only=True)
+    assert state["step"] == 3 and state["quantizing"]

@@ -1,0 +1,139 @@
+"""Composition, packing, guidance and one step of the language model's training."""
+
+import numpy as np
+import pytest
+import torch
+
+from fireredtts2.llm.prompt import PADDING_SEGMENT
+from fireredtts2.training.attention_guide import NO_TARGET
+from fireredtts2.training.llm_data import Clip, Composer, Mixture, TextMarks
+from fireredtts2.training.muon import Muon, orthogonalize
+from fireredtts2.training.train_llm import CONVERSATION, LlmTrainConfig, LlmTrainer, rate_factor
+from tests import tiny
+
+MARKS = TextMarks(tags=(10, 11, 12, 13), start=14, end=15)
+LENGTH = 96
+
+
+def make_clips(num_speakers: int = 3, each: int = 4) -> list[Clip]:
+    rng = np.random.default_rng(0)
+    clips = []
+    for speaker in range(num_speakers):
+        for _ in range(each):
+            frames, units = int(rng.integers(4, 9)), int(rng.integers(3, 7))
+            spoken = np.minimum(np.arange(frames), units - 1).astype(np.int16)
+            codes = torch.from_numpy(rng.integers(1, tiny.CODEBOOK_SIZE, (4, frames)))
+            clips.append(Clip(f"s{speaker}", rng.integers(20, 40, units).tolist(), codes, spoken))
+    return clips
+
+
+@pytest.fixture(scope="module")
+def composer():
+    return Composer(make_clips(), MARKS, LENGTH)
+
+
+def test_a_dialogue_begins_with_a_prompt_of_each_speaker(composer):
+    rng = np.random.default_rng(1)
+    mixture = Mixture(single=0, same=0, dialogue=1, max_speakers=3)
+    for _ in range(20):
+        sample = composer.sample(mixture, rng)
+        tags = [tag for tag, _ in sample]
+        count = len(set(tags))
+        assert tags[:count] == list(range(count)) and len(sample) > count
+        voices = {tag: {clip.speaker for t, clip in sample if t == tag} for tag in tags}
+        assert all(len(v) == 1 for v in voices.values())
+        assert len(set.union(*voices.values())) == count
+
+
+def test_targets_name_the_row_of_the_unit_that_is_spoken(composer):
+    clip = make_clips()[0]
+    rows, targets = composer.rows([(0, clip), (0, clip)])
+    one = len(clip.text_ids) + 3 + clip.codes.shape[1] + 1
+    assert len(rows) == 2 * one
+    for base in (0, one):
+        end_mark = base + len(clip.text_ids) + 2
+        assert rows.tokens[end_mark, -1] == MARKS.end
+        for frame, unit in enumerate(clip.spoken):
+            looked_at = int(targets[end_mark + frame])
+            assert rows.tokens[looked_at, -1] == clip.text_ids[unit]
+        assert targets[base + one - 2] == end_mark  # the end row is predicted from the last frame
+    assert (targets == NO_TARGET).sum() == 2 * (one - clip.codes.shape[1] - 1)
+
+
+def test_packing_keeps_samples_whole_and_apart(composer):
+    batch = next(composer.batches(3, CONVERSATION, seed=0))
+    live = batch.segment_ids != PADDING_SEGMENT
+    assert live.float().mean() > 0.7
+    assert torch.equal(batch.mask.any(-1), live)
+    rows = torch.arange(LENGTH).expand_as(live)
+    pointed = batch.targets != NO_TARGET
+    assert (batch.targets[pointed] <= rows[pointed]).all()
+    of_target = batch.segment_ids.gather(1, batch.targets.clamp(min=0))
+    assert torch.equal(of_target[pointed], batch.segment_ids[pointed])
+
+
+def test_same_seed_same_batches(composer):
+    first, second = (next(composer.batches(2, CONVERSATION, seed=3)) for _ in range(2))
+    assert torch.equal(first.tokens, second.tokens)
+
+
+def test_muon_makes_singular_values_alike():
+    generator = torch.Generator().manual_seed(0)
+    matrices = torch.randn(3, 24, 8, generator=generator) * torch.tensor([5.0] + [0.5] * 7)
+    values = torch.linalg.svdvals(orthogonalize(matrices))
+    assert values.min() > 0.5 and values.max() < 1.3
+
+
+def test_muon_goes_downhill():
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.nn.Parameter(torch.randn(8, 8, generator=generator))
+    optimizer = Muon([weight], lr=0.05, weight_decay=0.0)
+    first = weight.square().sum().item()
+    for _ in range(20):
+        optimizer.zero_grad()
+        weight.square().sum().backward()
+        optimizer.step()
+    assert weight.square().sum().item() < 0.7 * first
+
+
+def test_rate_warms_up_holds_and_falls():
+    assert rate_factor(0, 1000) < 0.1
+    assert rate_factor(300, 1000) == 1.0
+    assert rate_factor(999, 1000) < 0.01
+
+
+def trainer(**changes) -> LlmTrainer:
+    config = LlmTrainConfig(
+        sequences_per_step=2, rows_per_sequence=LENGTH, guide_layers=(1,), muon_rate=0.02, **changes
+    )
+    return LlmTrainer(tiny.llm(), config)
+
+
+def test_steps_learn_a_batch_and_guide_the_head(composer):
+    run = trainer(guide_weight=1.0)
+    batch = next(composer.batches(2, CONVERSATION, seed=0))
+    first = run.step(batch)
+    for _ in range(60):
+        last = run.step(batch)
+    assert last["first_code"] < first["first_code"]
+    assert last["guide"] < 0.8 * first["guide"]
+    assert not run.guide.inputs
+
+
+def test_a_saved_run_goes_on_exactly(composer, tmp_path):
+    stream = composer.batches(2, CONVERSATION, seed=0)
+    batches = [next(stream) for _ in range(4)]
+    whole = trainer()
+    for batch in batches:
+        expected = whole.step(batch)
+    cut = trainer()
+    for batch in batches[:2]:
+        cut.step(batch)
+    cut.save(tmp_path / "llm.pt")
+    resumed = trainer(seed=9)
+    resumed.load(torch.load(tmp_path / "llm.pt", weights_only=True))
+    for batch in batches[2:]:
+        last = resumed.step(batch)
+    assert last == pytest.approx(expected, rel=1e-4)
+    for name, value in resumed.average.state_dict().items():
+        assert torch.allclose(value, whole.average.state_dict()[name], atol=1e-5), name
