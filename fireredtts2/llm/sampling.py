@@ -18,14 +18,16 @@ GREEDY_TEMPERATURE = 0.0
 class SamplingParams:
     """How one row draws its codes.
 
-    `temperature` and `topk` are for code 0, the `depth_` ones for the codes after it. A
-    temperature of 0 takes the likeliest code.
+    `temperature`, `topk` and `nsigma` are for code 0, the `depth_` ones for the codes after it.
+    A temperature of 0 takes the likeliest code. `nsigma` cuts off codes whose logits lie more
+    than so many standard deviations below the best.
     """
 
     temperature: float = DEFAULT_TEMPERATURE
     topk: int = DEFAULT_TOPK
     depth_temperature: float = DEPTH_TEMPERATURE
     depth_topk: int = DEPTH_TOPK
+    nsigma: float = math.inf
 
     def __post_init__(self) -> None:
         for name in ("temperature", "depth_temperature"):
@@ -34,12 +36,19 @@ class SamplingParams:
                 raise ValueError(f"{name} {value!r}: must be a finite number, 0 or above")
         for name in ("topk", "depth_topk"):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < 1:
+            if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} {value!r}: must be a whole number, 1 or above")
+        if not self.nsigma > 0:
+            raise ValueError(f"nsigma {self.nsigma!r}: must be above 0")
 
 
-def mask_logits(logits: Tensor, temperature: float | Tensor, topk: int | Tensor) -> Tensor:
-    """Logits divided by the temperature, all but the k best at -inf; ties at the cut are kept."""
+def mask_logits(
+    logits: Tensor,
+    temperature: float | Tensor,
+    topk: int | Tensor,
+    nsigma: float | Tensor = math.inf,
+) -> Tensor:
+    """Logits over the temperature, those that are cut off at -inf; ties at the cut are kept."""
     scaled = logits / temperature
     largest = topk if isinstance(topk, int) else int(topk.max())
     best = torch.topk(scaled, min(largest, logits.shape[-1])).values
@@ -47,21 +56,32 @@ def mask_logits(logits: Tensor, temperature: float | Tensor, topk: int | Tensor)
         cut = best[..., -1:]
     else:
         cut = best.gather(-1, (topk.clamp(max=best.shape[-1]) - 1).to(best.device))
+    if nsigma is not math.inf:
+        deviation = scaled.std(-1, keepdim=True)
+        cut = torch.maximum(cut, best[..., :1] - nsigma * deviation)
     return scaled.masked_fill(scaled < cut, -math.inf)
 
 
-def topk_probs(logits: Tensor, temperature: float | Tensor, topk: int | Tensor) -> Tensor:
+def topk_probs(
+    logits: Tensor,
+    temperature: float | Tensor,
+    topk: int | Tensor,
+    nsigma: float | Tensor = math.inf,
+) -> Tensor:
     """The distribution that a draw is made from, in the logits' own type.
 
     Args:
         logits: (B, V).
         temperature: Above 0; a number, or one per row (B, 1).
         topk: How many of the best are kept; a number, or one per row (B, 1) int64.
+        nsigma: Those this many standard deviations below the best are cut off too; a number, or
+            one per row (B, 1).
 
     Returns:
         Probabilities (B, V).
     """
-    return torch.softmax(mask_logits(logits, temperature, topk), -1)
+    # In exact arithmetic log_softmax changes nothing here; in bfloat16 it gives published numbers.
+    return torch.softmax(mask_logits(logits, temperature, topk, nsigma).log_softmax(-1), -1)
 
 
 class Sampler:
@@ -94,8 +114,8 @@ class Sampler:
         self.generators = list(generators)
         self.codebook_size = codebook_size
         device = self.generators[0].device
-        self._first = _Rows([(p.temperature, p.topk) for p in params], device)
-        self._depth = _Rows([(p.depth_temperature, p.depth_topk) for p in params], device)
+        self._first = _Rows([(p.temperature, p.topk, p.nsigma) for p in params], device)
+        self._depth = _Rows([(p.depth_temperature, p.depth_topk, math.inf) for p in params], device)
 
     @classmethod
     def greedy(cls, batch: int, codebook_size: int | None = None) -> Sampler:
@@ -124,23 +144,26 @@ class Sampler:
         """
         rows = self._depth if codebook else self._first
         size = self.codebook_size
-        scores = mask_logits(logits.float()[:, :size], rows.temperature, rows.topk)
-        return torch.argmax(scores + noise[:, codebook, :size] * rows.noise_scale, -1)
+        scores = mask_logits(logits.float()[:, :size], rows.temperature, rows.topk, rows.nsigma)
+        return torch.argmax(torch.addcmul(scores, noise[:, codebook, :size], rows.loudness), -1)
 
 
 class _Rows:
-    """Temperature and top-k of all rows: plain numbers where they agree, else (B, 1) tensors."""
+    """Parameters of all rows: plain numbers where they agree, else (B, 1) tensors."""
 
     temperature: float | Tensor
     topk: int | Tensor
-    noise_scale: float | Tensor
+    nsigma: float | Tensor
+    loudness: Tensor  # of the noise: 0 for greedy rows
 
-    def __init__(self, rows: list[tuple[float, int]], device: torch.device) -> None:
-        # A greedy row keeps the best alone and adds no noise: the first of equals is taken.
-        settled = [(t, k, 1.0) if t > GREEDY_TEMPERATURE else (1.0, 1, 0.0) for t, k in rows]
+    def __init__(self, rows: list[tuple[float, int, float]], device: torch.device) -> None:
+        # A greedy row keeps the best alone and hears no noise: the first of equals is taken.
+        settled = [row if row[0] > GREEDY_TEMPERATURE else (1.0, 1, math.inf) for row in rows]
+        loudness = [[float(row[0] > GREEDY_TEMPERATURE)] for row in rows]
+        self.loudness = torch.tensor(loudness, device=device)
         if len(set(settled)) == 1:
-            self.temperature, self.topk, self.noise_scale = settled[0]
+            self.temperature, self.topk, self.nsigma = settled[0]
             return
         columns = [torch.tensor(column)[:, None] for column in zip(*settled, strict=True)]
-        self.temperature, self.noise_scale = columns[0].to(device), columns[2].to(device)
-        self.topk = columns[1]
+        self.temperature, self.nsigma = columns[0].to(device), columns[2].to(device)
+        self.topk = columns[1]  # stays on the CPU: its largest is read for every draw

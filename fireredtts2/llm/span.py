@@ -34,7 +34,7 @@ class Span:
 
     def rotate(self, x: Tensor) -> Tensor:
         """Turns x (B, T, heads, head_dim) by its rows' angles, half-split, in float32."""
-        halves = x.float().unflatten(-1, (2, -1))
+        halves = x.float().unflatten(-1, (2, x.shape[-1] // 2))
         turned = torch.addcmul(halves * self.cos, halves.flip(-2), self.sin)
         return turned.flatten(-2).to(x.dtype)
 

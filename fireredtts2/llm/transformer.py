@@ -45,10 +45,12 @@ class Attention(nn.Module):
         self.output_proj = nn.Linear(width, width, bias=False)
 
     def forward(self, x: Tensor, span: Span, cache: KVCache | None) -> Tensor:
-        heads = (*x.shape[:2], -1, self.head_dim)
-        turned = span.rotate(torch.cat((self.q_proj(x), self.k_proj(x)), -1).view(heads))
+        batch, num_steps, _ = x.shape
+        joined = torch.cat((self.q_proj(x), self.k_proj(x)), -1)
+        turned = span.rotate(joined.view(batch, num_steps, sum(self.groups), self.head_dim))
         queries, keys = turned.transpose(1, 2).split(self.groups, 1)
-        values = self.v_proj(x).view(heads).transpose(1, 2)
+        values = self.v_proj(x).view(batch, num_steps, self.groups[1], self.head_dim)
+        values = values.transpose(1, 2)
         if cache is not None:
             keys, values = cache.extend(self.layer, keys, values, span)
         mixed = F.scaled_dot_product_attention(
