@@ -71,7 +71,7 @@ class LLMConfig:
     """Contents of `config_llm.json` under "llm_models".
 
     `flavors` is ours: sizes of flavors that are not among `FLAVORS`, so that a checkpoint of any
-    size describes itself.
+    size describes itself. So is `trained_rows`: the longest sequence that training showed.
     """
 
     backbone_flavor: str
@@ -81,6 +81,7 @@ class LLMConfig:
     audio_num_codebooks: int
     decoder_loss_weight: float
     flavors: Mapping[str, TransformerConfig] = dataclasses.field(default_factory=dict)
+    trained_rows: int = MAX_CONTEXT_ROWS
 
     @property
     def backbone(self) -> TransformerConfig:
@@ -219,6 +220,9 @@ class TextConfig:
 
     normalize: bool = False
     phonemes: str | None = None  # a pronouncing dictionary's file name in the checkpoint folder
+    piece_bytes: int | None = None  # a turn's longest piece; by the published rules if not given
+    max_frames_per_unit: float | None = None  # speech slower than this has run away
+    min_frames_per_unit: float | None = None  # speech faster than this has lost words
 
     @classmethod
     def from_file(cls, path: str | Path) -> TextConfig:

@@ -9,11 +9,11 @@ from torch import Tensor
 
 from fireredtts2.audio import AudioSource
 from fireredtts2.engine.errors import SpeechError
-from fireredtts2.engine.lines import ScriptTurn
 from fireredtts2.engine.options import Options, OptionValues
 from fireredtts2.engine.prompter import VoiceLike
 from fireredtts2.engine.published_calls import PublishedCalls
 from fireredtts2.engine.studio import Direction
+from fireredtts2.script import ScriptTurn
 from fireredtts2.speech import AudioChunk, Progress, Segment, Speech, Turn, collect
 from fireredtts2.text import clean_text, process_text_list, split_text
 from fireredtts2.voices import Voice, VoiceLibrary

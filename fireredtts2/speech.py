@@ -125,7 +125,7 @@ class Speech:
             ValueError: the extension is not a known format.
             OSError: the file cannot be written.
         """
-        from fireredtts2.audio import write_audio
+        from fireredtts2.audio_writer import write_audio
 
         write_audio(path, self.audio, self.sample_rate)
         return Path(path)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from fireredtts2.config import MAX_CONTEXT_ROWS
 from fireredtts2.engine.layout import Layout
 from fireredtts2.engine.request import Block
 from fireredtts2.llm.prompt import Rows
@@ -45,14 +46,23 @@ class Conversation:
         layout: makes the rows.
         prompts: the speakers' voices, or any segments that must stay.
         max_rows: the window, of which the next turn's frames are part.
+        trained_rows: the longest sequence that the model has learnt from; turns go rather than
+            that it is exceeded, but prompts and the next turn may exceed it.
     """
 
     unspoken_frames = 0
     min_frames = 0
 
-    def __init__(self, layout: Layout, prompts: Sequence[Spoken], max_rows: int) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        prompts: Sequence[Spoken],
+        max_rows: int,
+        trained_rows: int = MAX_CONTEXT_ROWS,
+    ) -> None:
         self.layout = layout
         self.max_rows = max_rows
+        self.trained_rows = trained_rows
         self._prompts = [self._rows(prompt) for prompt in prompts]
         self._turns: list[Rows] = []
 
@@ -88,7 +98,8 @@ class Conversation:
                 f"to {max_frames}: more than the {self.max_rows} rows of the context window. Use "
                 "shorter prompts, shorter turns or a lower turn_limit_ms"
             )
-        return room
+        # Speech usually takes about as many frames as its text has rows, not the limit.
+        return max(0, min(room, self.trained_rows - prompts - 2 * len(last)))
 
     def _slide(self, room: int) -> None:
         if _total(self._turns) <= room:

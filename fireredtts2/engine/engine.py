@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 
 import torch
 from torch import Tensor
@@ -55,7 +55,7 @@ class Engine:
         with self._lock:
             self.scheduler.add(request)
 
-    def stream(self, request: Request) -> Iterator[Tensor]:
+    def stream(self, request: Request) -> Generator[Tensor, None, None]:
         """Yields a request's audio, (n,) float32 on the CPU; other requests advance with it."""
         self.add(request)
         try:

@@ -20,10 +20,11 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """Makes rows of one model: its tokenizer, its number of codebooks."""
+    """Makes rows of one model: its tokenizer, its codebooks, the codes in each."""
 
     tokenizer: Tokenizer
     num_codebooks: int
+    audio_vocab_size: int
 
     def text(self, speaker: str, text: str) -> Rows:
         """A segment's text; speaker is "S1" to "S4"."""
@@ -36,8 +37,18 @@ class Layout:
         return Rows.concatenate([self.text(speaker, text), self.frames(codes)])
 
     def frames(self, codes: Tensor) -> Rows:
-        """Frames (Q or more, T) without an end row."""
-        return audio_rows(codes[: self.num_codebooks].cpu(), end=False)
+        """Frames (Q or more, T) without an end row.
+
+        Raises:
+            ValueError: codes that this model does not know.
+        """
+        codes = codes[: self.num_codebooks].cpu()
+        if codes.numel() and not 0 <= codes.min() <= codes.max() < self.audio_vocab_size:
+            raise ValueError(
+                f"codes from {codes.min()} to {codes.max()}; this model knows 0 to "
+                f"{self.audio_vocab_size - 1}: voice and model do not belong together"
+            )
+        return audio_rows(codes, end=False)
 
     @property
     def end(self) -> Rows:

@@ -2,68 +2,92 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import Protocol, runtime_checkable
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 from fireredtts2.config import MONOLOGUE_SPLIT_BYTES
 from fireredtts2.engine.narrator import Line
-from fireredtts2.engine.prompter import speaker_name, split_tag
-from fireredtts2.text import process_text_list, split_text
+from fireredtts2.engine.prompter import SPEAKERS, speaker_name, split_tag
+from fireredtts2.script import ScriptTurn
+from fireredtts2.text import check_speakable, process_text_list, shown, split_text
+from fireredtts2.text_frontend import TextFrontend
 
-Prepare = Callable[[str], str]
-
-
-@runtime_checkable
-class ScriptTurn(Protocol):
-    """A turn with more to it than tag and text."""
-
-    @property
-    def speaker(self) -> str: ...
-    @property
-    def text(self) -> str: ...
-    @property
-    def pause_s(self) -> float: ...
+#: A sentence of a dialogue beyond this is cut too, though the published helper leaves it whole.
+MAX_SENTENCE_BYTES = 2 * MONOLOGUE_SPLIT_BYTES
 
 
-def dialogue_lines(script: Iterable[str | ScriptTurn], prepare: Prepare) -> list[Line]:
-    """Turns of a dialogue: tagged strings, or turns of a script file.
+@dataclass(frozen=True)
+class Typesetter:
+    """Cuts what was written into pieces, and prepares each for the model.
 
-    Raises:
-        ValueError: no turns, an unknown or missing tag, or a turn without words.
+    Attributes:
+        frontend: text as written to text as the model reads it.
+        piece_bytes: longest piece; where not given, by the published rules.
     """
-    if isinstance(script, str):
-        raise ValueError(
-            'a script is a list of turns, each a string like "[S1]Hello."; one string was given'
-        )
-    lines = [_dialogue_line(turn, prepare) for turn in script]
-    if not lines:
-        raise ValueError('the script has no turns; give at least one, like "[S1]Hello."')
-    return lines
+
+    frontend: TextFrontend
+    piece_bytes: int | None = None
+
+    def dialogue(self, script: Iterable[str | ScriptTurn]) -> list[Line]:
+        """Turns of a dialogue: tagged strings, or turns of a script file.
+
+        Raises:
+            ValueError: no turns, an unknown or missing tag, or a turn without words.
+        """
+        if isinstance(script, str):
+            raise ValueError(
+                'a script is a list of turns, each a string like "[S1]Hello."; one string was given'
+            )
+        lines = [self._turn(turn) for turn in script]
+        if not lines:
+            raise ValueError('the script has no turns; give at least one, like "[S1]Hello."')
+        return lines
+
+    def monologue(self, text: str) -> Line:
+        """One speaker's text, split where it is long.
+
+        Raises:
+            ValueError: there are no words in it.
+        """
+        words = self.frontend.words(text)
+        pieces = split_text(words, self.piece_bytes or MONOLOGUE_SPLIT_BYTES)
+        return Line(SPEAKERS[0], text, self._prepared(pieces, text))
+
+    def single(self, speaker: str, text: str) -> Line:
+        """One turn, never cut."""
+        return Line(speaker_name(speaker), text, [self.frontend.prepare(text)])
+
+    def _turn(self, turn: str | ScriptTurn) -> Line:
+        if not isinstance(turn, str | ScriptTurn):
+            raise ValueError(f'a turn is a string like "[S1]Hello.", not {type(turn).__name__}')
+        if isinstance(turn, str):
+            process_text_list([turn])  # the tag is checked as it stands
+            turn = ScriptTurn(*split_tag(turn))
+        tag = f"[{speaker_name(turn.speaker)}]"
+        pieces = [
+            short
+            for piece in process_text_list([tag + self.frontend.words(turn.text)])
+            for short in self._shortened(piece.removeprefix(tag))
+        ]
+        prepared = self._prepared(pieces, turn.text)
+        return Line(speaker_name(turn.speaker), turn.text, prepared, turn.pause_s)
+
+    def _shortened(self, piece: str) -> list[str]:
+        if len(piece.encode()) <= (self.piece_bytes or MAX_SENTENCE_BYTES):
+            return [piece]
+        return split_text(piece, self.piece_bytes or MONOLOGUE_SPLIT_BYTES)
+
+    def _prepared(self, pieces: Iterable[str], text: str) -> list[str]:
+        """Pieces with something to say in them, as the model reads them."""
+        prepared = [self.frontend.prepare(piece) for piece in pieces if _is_speakable(piece)]
+        if not prepared:
+            raise ValueError(f"nothing to say in {shown(text)}")
+        return prepared
 
 
-def _dialogue_line(turn: str | ScriptTurn, prepare: Prepare) -> Line:
-    if isinstance(turn, str):
-        speaker, pause_s = "", 0.0
-        tagged = turn
-    elif isinstance(turn, ScriptTurn):
-        pause_s = turn.pause_s or 0.0
-        tagged = f"[{speaker_name(turn.speaker)}]{turn.text}"
-    else:
-        raise ValueError(f'a turn is a string like "[S1]Hello.", not {type(turn).__name__}')
-    pieces = [split_tag(piece) for piece in process_text_list([tagged])]
-    if not pieces:
-        raise ValueError(f"nothing to say in {tagged[:40]!r}")
-    speaker, words = split_tag(tagged)
-    return Line(speaker, words, [prepare(piece) for _, piece in pieces], pause_s)
-
-
-def monologue_line(text: str, prepare: Prepare) -> Line:
-    """One speaker's text, split where it is long.
-
-    Raises:
-        ValueError: there are no words in it.
-    """
-    pieces: Sequence[str] = split_text(text=text, length=MONOLOGUE_SPLIT_BYTES)
-    if not pieces:
-        raise ValueError(f"nothing to say in {text[:40]!r}")
-    return Line("S1", text, [prepare(piece) for piece in pieces])
+def _is_speakable(piece: str) -> bool:
+    try:
+        check_speakable(piece)
+    except ValueError:
+        return False
+    return True

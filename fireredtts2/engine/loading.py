@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import torch
 from torch import nn
 
@@ -13,6 +15,8 @@ from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.model_runner import ModelRunner
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.weights import StateDict, build_empty, load_into
+
+Model = TypeVar("Model", bound=nn.Module)
 
 #: Parts that only training uses; a checkpoint may lack them, and they take no memory here.
 LLM_TRAINING_PARTS = ("text_head",)
@@ -40,21 +44,20 @@ def build_engine(model: DualTransformer, codec: RedCodec, num_slots: int) -> Eng
     Raises:
         ValueError: the language model and the codec do not belong together.
     """
-    num_codebooks, vocab = model.config.audio_num_codebooks, model.config.audio_vocab_size
-    size = codec.config.rvq.codebook_size
-    if num_codebooks > codec.num_codebooks or vocab < size:
+    num_codebooks = model.config.audio_num_codebooks
+    if num_codebooks > codec.num_codebooks:
         raise ValueError(
-            f"the language model makes {num_codebooks} codebooks of {vocab} codes, "
-            f"the codec has {codec.num_codebooks} of {size}: they do not belong together"
+            f"the language model makes {num_codebooks} codebooks, the codec has "
+            f"{codec.num_codebooks}: they do not belong together"
         )
     max_rows = min(MAX_CONTEXT_ROWS, model.config.backbone.max_seq_len)
-    runner = ModelRunner(model, num_slots, max_rows, codebook_size=size)
+    runner = ModelRunner(model, num_slots, max_rows, codec.config.rvq.codebook_size)
     return Engine(runner, CodecRunner(codec, num_slots))
 
 
 def _loaded(
-    model: nn.Module, state: StateDict, path: object, unused: tuple[str, ...], device: torch.device
-) -> nn.Module:
+    model: Model, state: StateDict, path: object, unused: tuple[str, ...], device: torch.device
+) -> Model:
     for name in unused:
         setattr(model, name, nn.Identity())
     load_into(model, state, str(path), optional=[f"{name}.*" for name in unused], device=device)

@@ -14,6 +14,7 @@ from fireredtts2.engine.conversation import Context, Spoken
 from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.errors import SpeechError
 from fireredtts2.engine.options import Options
+from fireredtts2.engine.pace import Pace
 from fireredtts2.engine.take import Take, TakeError, Taken
 from fireredtts2.speech import AudioChunk, Progress, Turn
 
@@ -28,7 +29,7 @@ class Line:
         speaker: "S1" to "S4".
         text: as it was written.
         pieces: as the model reads it; a long turn is several pieces, each a segment of its own.
-        pause_s: silence after it.
+        pause_s: silence before it.
     """
 
     speaker: str
@@ -45,6 +46,7 @@ class Narrator:
         context: what the turns follow, and are added to.
         options: sampling, limits, attempts.
         encode: audio (samples,) at 24 kHz to codes (Q, T), for `reencode_context`.
+        pace: how long a text may take.
         on_turn: called with every finished turn; what it holds survives an interruption.
         on_progress: called before and after every turn and with every chunk.
     """
@@ -55,6 +57,8 @@ class Narrator:
         context: Context,
         options: Options,
         encode: Callable[[Tensor], Tensor],
+        *,
+        pace: Pace = Pace(),  # noqa: B008 - frozen
         on_turn: Callable[[Turn], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -62,6 +66,7 @@ class Narrator:
         self._context = context
         self._options = options
         self._encode = encode
+        self._pace = pace
         self._on_turn = on_turn
         self._on_progress = on_progress
         self._turns: list[Turn] = []
@@ -82,21 +87,28 @@ class Narrator:
         self._report(0, lines)
         for index, line in enumerate(lines):
             takes: list[Taken] = []
+            if line.pause_s:
+                yield self._pause(index, line)
             for audio in self._speak(index, line, hold, takes):
                 self._num_samples += audio.shape[0]
                 self._report(index, lines)
                 yield AudioChunk(audio, index, line.speaker)
             turn = self._finish(line, takes)
-            pause = torch.zeros(round(line.pause_s * OUTPUT_RATE_HZ))
-            self._num_samples += pause.shape[0]
             self._report(index + 1, lines)
-            yield AudioChunk(pause, index, line.speaker, is_turn_end=True, turn=turn)
+            yield AudioChunk(torch.zeros(0), index, line.speaker, is_turn_end=True, turn=turn)
+
+    def _pause(self, index: int, line: Line) -> AudioChunk:
+        audio = torch.zeros(round(line.pause_s * OUTPUT_RATE_HZ))
+        self._num_samples += audio.shape[0]
+        return AudioChunk(audio, index, line.speaker)
 
     def _speak(self, index: int, line: Line, hold: bool, takes: list[Taken]) -> Iterator[Tensor]:
         """Yields the audio of one line, and puts what came out of each piece into `takes`."""
         for piece_index, piece in enumerate(line.pieces):
             path = (index, piece_index)
-            take = Take(self._engine, self._context, line.speaker, piece, self._options, path)
+            take = Take(
+                self._engine, self._context, line.speaker, piece, self._options, path, self._pace
+            )
             try:
                 takes.append((yield from take.run(hold)))
             except TakeError as error:

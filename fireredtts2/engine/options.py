@@ -24,11 +24,9 @@ DEFAULT_MAX_ATTEMPTS = 3
 SEED_BITS = 63
 
 
-class OptionValues(TypedDict, total=False):
-    """The options as keywords."""
+class MoreOptionValues(TypedDict, total=False):
+    """The options as keywords, without those that the published calls have by name."""
 
-    temperature: float
-    topk: int
     depth_temperature: float
     depth_topk: int
     seed: int | None
@@ -36,6 +34,13 @@ class OptionValues(TypedDict, total=False):
     max_attempts: int
     on_runaway: OnRunaway
     reencode_context: bool
+
+
+class OptionValues(MoreOptionValues, total=False):
+    """The options as keywords."""
+
+    temperature: float
+    topk: int
 
 
 @dataclass(frozen=True)
@@ -53,8 +58,8 @@ class Options:
         max_attempts: how often an empty, failed or runaway turn is tried, each time with other
             random numbers.
         on_runaway: after the last attempt: "error" raises SpeechError, "cut" logs a warning and
-            keeps what was made up to the limit; "accept" takes the limit for the wanted length and
-            tries once.
+            keeps what was made up to the limit; "accept" takes the limit for the wanted length: no
+            fault at all.
         reencode_context: put every turn back into the context as audio, encoded again, as the
             published program does; by default its codes are kept, which is faster and exact.
     """

@@ -13,10 +13,10 @@ from fireredtts2.audio import AudioSource, check_prompt, read_prompt, resample
 from fireredtts2.codec.codec import RedCodec
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.engine.conversation import Spoken
+from fireredtts2.script import SPEAKERS
 from fireredtts2.speech import Segment, Turn
 from fireredtts2.voices import Voice, VoiceLibrary
 
-SPEAKERS = ("S1", "S2", "S3", "S4")
 TAG = re.compile(r"\s*\[([^\]\[]*)\]")
 
 VoiceLike = str | Voice

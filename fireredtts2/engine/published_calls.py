@@ -19,7 +19,7 @@ from fireredtts2.config import (
     MONOLOGUE_MAX_FRAMES,
 )
 from fireredtts2.engine.device import DTypeName, resolve_device, resolve_dtype
-from fireredtts2.engine.options import Options, OptionValues
+from fireredtts2.engine.options import MoreOptionValues, Options
 from fireredtts2.engine.studio import Direction, Studio
 from fireredtts2.speech import AudioChunk, Segment, Turn
 
@@ -72,7 +72,7 @@ class PublishedCalls(ABC, Generic[Result]):
         prompt_text_list: Sequence[str] | None = None,
         temperature: float = DEFAULT_TEMPERATURE,
         topk: int = DEFAULT_TOPK,
-        **options: Unpack[OptionValues],
+        **options: Unpack[MoreOptionValues],
     ) -> Result:
         """Speaks a conversation with cloned or random voices.
 
@@ -104,7 +104,7 @@ class PublishedCalls(ABC, Generic[Result]):
         prompt_text: str | None = None,
         temperature: float = DEFAULT_TEMPERATURE,
         topk: int = DEFAULT_TOPK,
-        **options: Unpack[OptionValues],
+        **options: Unpack[MoreOptionValues],
     ) -> Result:
         """Speaks a text in a cloned voice, or in a random one; see `generate_dialogue`."""
         sampling = {"temperature": temperature, "topk": topk}
@@ -121,7 +121,7 @@ class PublishedCalls(ABC, Generic[Result]):
         max_audio_length_ms: float = DEFAULT_TURN_LIMIT_MS,
         temperature: float = DEFAULT_TEMPERATURE,
         topk: int = DEFAULT_TOPK,
-        **options: Unpack[OptionValues],
+        **options: Unpack[MoreOptionValues],
     ) -> Result:
         """Speaks one turn after a context.
 
@@ -147,7 +147,7 @@ class PublishedCalls(ABC, Generic[Result]):
         context: Sequence[Segment | Turn],
         temperature: float = DEFAULT_TEMPERATURE,
         topk: int = DEFAULT_TOPK,
-        **options: Unpack[OptionValues],
+        **options: Unpack[MoreOptionValues],
     ) -> Result:
         """Continues a prompt: the last segment's audio goes on until its text has been said.
 

@@ -12,12 +12,14 @@ from fireredtts2.checkpoint import CheckpointFolder, GenType, codec_fingerprint
 from fireredtts2.engine.continuation import Continuation, SingleSegment
 from fireredtts2.engine.conversation import Context, Conversation, Spoken
 from fireredtts2.engine.layout import Layout
-from fireredtts2.engine.lines import ScriptTurn, dialogue_lines, monologue_line
+from fireredtts2.engine.lines import Typesetter
 from fireredtts2.engine.loading import build_engine, load_codec, load_llm
 from fireredtts2.engine.narrator import Line, Narrator
 from fireredtts2.engine.options import Options
-from fireredtts2.engine.prompter import Prompter, VoiceLike, speaker_name
+from fireredtts2.engine.pace import Pace
+from fireredtts2.engine.prompter import Prompter, VoiceLike
 from fireredtts2.llm.tokenizer import TextTokenizer
+from fireredtts2.script import ScriptTurn
 from fireredtts2.speech import AudioChunk, Progress, Segment, Turn
 from fireredtts2.text_frontend import TextFrontend
 from fireredtts2.voices import VoiceLibrary, user_voices_path
@@ -68,10 +70,14 @@ class Studio:
         self.engine = build_engine(llm, self.codec, num_slots)
         codec_id = codec_fingerprint(codec_state)
         self.voices = VoiceLibrary([user_voices_path(), folder.voices_path], codec_id)
-        self.prepare = TextFrontend.from_checkpoint(folder).prepare
+        frontend = TextFrontend.from_checkpoint(folder)
+        text = folder.text_config
+        self._typesetter = Typesetter(frontend, text.piece_bytes)
+        self._pace = Pace(text.max_frames_per_unit, text.min_frames_per_unit)
         num_codebooks = llm.config.audio_num_codebooks
-        self._layout = Layout(TextTokenizer.from_folder(folder.tokenizer_path), num_codebooks)
-        self.prompter = Prompter(self.codec, codec_id, num_codebooks, self.voices, self.prepare)
+        tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
+        self._layout = Layout(tokenizer, num_codebooks, llm.config.audio_vocab_size)
+        self.prompter = Prompter(self.codec, codec_id, num_codebooks, self.voices, frontend)
 
     def dialogue(
         self,
@@ -79,21 +85,22 @@ class Studio:
         voices: Mapping[str, VoiceLike] | None,
         direction: Direction,
     ) -> Iterator[AudioChunk]:
-        """A conversation in named voices."""
-        lines = dialogue_lines(script, self.prepare)
-        prompts = self.prompter.from_cast(voices, {line.speaker for line in lines})
+        """A conversation in named voices; a script file may name voices of its own."""
+        lines = self._typesetter.dialogue(script)
+        cast = {**getattr(script, "voices", {}), **(voices or {})}
+        prompts = self.prompter.from_cast(cast, {line.speaker for line in lines})
         return self._narrate(lines, self._conversation(prompts), direction)
 
     def cloned_dialogue(
         self, script: Iterable[str], prompts: Sequence[Spoken], direction: Direction
     ) -> Iterator[AudioChunk]:
         """A conversation after prompts."""
-        lines = dialogue_lines(script, self.prepare)
+        lines = self._typesetter.dialogue(script)
         return self._narrate(lines, self._conversation(prompts), direction)
 
     def say(self, text: str, voice: VoiceLike | None, direction: Direction) -> Iterator[AudioChunk]:
         """One voice, in the form that the loaded model has learnt."""
-        line = monologue_line(text, self.prepare)
+        line = self._typesetter.monologue(text)
         prompt = None if voice is None else self.prompter.from_voice(line.speaker, voice)
         if self.gen_type == "monologue":
             return self.monologue(text, prompt, direction)
@@ -103,16 +110,14 @@ class Studio:
         self, text: str, prompt: Spoken | None, direction: Direction
     ) -> Iterator[AudioChunk]:
         """One voice that goes on from its prompt."""
-        line = monologue_line(text, self.prepare)
+        line = self._typesetter.monologue(text)
         return self._narrate([line], Continuation(self._layout, prompt), direction)
 
     def turn(
         self, text: str, speaker: str, context: Sequence[Segment | Turn], direction: Direction
     ) -> Iterator[AudioChunk]:
         """One turn after a context."""
-        if not text.strip():
-            raise ValueError("nothing to say: the text is empty")
-        line = Line(speaker_name(speaker), text, [self.prepare(text)])
+        line = self._typesetter.single(speaker, text)
         before = [self.prompter.from_segment(segment) for segment in context]
         return self._narrate([line], self._conversation(before), direction)
 
@@ -126,11 +131,13 @@ class Studio:
         has_audio = last.codes is not None or last.audio is not None
         codes = self.prompter.from_segment(last).codes if has_audio else None
         spoken = [self.prompter.from_segment(segment) for segment in before]
-        line = Line(speaker_name(last.speaker), last.text, [self.prepare(last.text)])
+        line = self._typesetter.single(last.speaker, last.text)
         return self._narrate([line], SingleSegment(self._layout, spoken, codes), direction)
 
     def _conversation(self, prompts: Sequence[Spoken]) -> Conversation:
-        return Conversation(self._layout, prompts, self.engine.model_runner.max_rows)
+        runner = self.engine.model_runner
+        trained_rows = runner.model.config.trained_rows
+        return Conversation(self._layout, prompts, runner.max_rows, trained_rows)
 
     def _narrate(
         self, lines: Sequence[Line], context: Context, direction: Direction
@@ -140,6 +147,7 @@ class Studio:
             context,
             direction.options,
             encode=self.prompter.encode_output,
+            pace=self._pace,
             on_turn=direction.on_turn,
             on_progress=direction.on_progress,
         )

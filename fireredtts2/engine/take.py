@@ -18,6 +18,7 @@ from fireredtts2.config import FRAME_RATE_HZ
 from fireredtts2.engine.conversation import Context
 from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.options import Options
+from fireredtts2.engine.pace import Pace
 from fireredtts2.engine.request import Block, FinishReason, Request
 
 logger = logging.getLogger(__name__)
@@ -42,6 +43,14 @@ class Taken:
     was_cut: bool
 
 
+@dataclass(frozen=True)
+class Verdict:
+    """What is wrong with an attempt, if anything, and whether it may be kept for want of better."""
+
+    fault: str | None = None
+    is_usable: bool = True
+
+
 class Take:
     """The attempts at one piece of speech.
 
@@ -52,6 +61,7 @@ class Take:
         text: as the model reads it.
         options: sampling, limits, attempts.
         path: of this piece among all, for its random numbers.
+        pace: how long a text may take.
     """
 
     def __init__(
@@ -62,13 +72,18 @@ class Take:
         text: str,
         options: Options,
         path: tuple[int, ...],
+        pace: Pace,
     ) -> None:
         self._engine = engine
         self._options = options
         self._path = path
         self._min_frames = context.min_frames
         self._unspoken_frames = context.unspoken_frames
-        self._blocks: list[Block] = context.blocks(speaker, text, options.max_frames)
+        self._max_frames = options.max_frames
+        if options.on_runaway != "accept":
+            self._max_frames = pace.max_frames(text, options.max_frames)
+        self._fewest_frames = pace.min_frames(text)
+        self._blocks: list[Block] = context.blocks(speaker, text, self._max_frames)
 
     def run(self, hold: bool) -> Generator[Tensor, None, Taken]:
         """Yields audio (n,); returns the codes.
@@ -89,45 +104,45 @@ class Take:
                     if not hold and self._is_under_way(request):
                         yield from audio[num_out:]
                         num_out = len(audio)
-            fault = self._fault(request)
+            verdict = self._judge(request)
             is_final = num_out > 0 or attempt + 1 == self._options.max_attempts
-            if fault is None or (is_final and self._is_usable(request)):
-                if fault is not None:
-                    logger.warning("%s; kept as it is", fault)
+            if verdict.fault is None or (is_final and verdict.is_usable):
+                if verdict.fault is not None:
+                    logger.warning("%s; kept as it is", verdict.fault)
                 yield from audio[num_out:]
                 was_cut = request.finish is FinishReason.LIMIT
                 return Taken(request.codes, torch.cat(audio), was_cut)
-            logger.info("attempt %d: %s", attempt + 1, fault)
+            logger.info("attempt %d: %s", attempt + 1, verdict.fault)
             if is_final:
                 break
-        raise TakeError(f"{fault} (attempt {attempt + 1} of {self._options.max_attempts})")
+        raise TakeError(f"{verdict.fault} (attempt {attempt + 1} of {self._options.max_attempts})")
 
     def _request(self, attempt: int) -> Request:
         return Request(
             blocks=self._blocks,
             sampling=self._options.sampling,
             seed=self._options.seed_of(*self._path, attempt),
-            max_frames=self._options.max_frames,
+            max_frames=self._max_frames,
             unspoken_frames=self._unspoken_frames,
         )
 
     def _is_under_way(self, request: Request) -> bool:
         return len(request.frames) > self._min_frames and request.num_spoken > 0
 
-    def _fault(self, request: Request) -> str | None:
+    def _judge(self, request: Request) -> Verdict:
         """What is wrong with a finished request."""
-        num_frames = len(request.frames)
+        num_frames, wants_sound = len(request.frames), self._options.on_runaway != "error"
         if request.num_spoken == 0:
-            return "the model ended the turn before anything was said"
+            return Verdict("the model ended the turn before anything was said", is_usable=False)
         if request.finish is FinishReason.LIMIT:
             if self._options.on_runaway == "accept":
-                return None
+                return Verdict()
             limit_s = num_frames / FRAME_RATE_HZ
-            return f"the model did not end the turn within its limit of {limit_s:g} s"
+            fault = f"the model did not end the turn within its limit of {limit_s:g} s"
+            return Verdict(fault, is_usable=wants_sound)
         if num_frames <= self._min_frames:
-            return f"only {num_frames} frames came, {self._min_frames + 1} are needed"
-        return None
-
-    def _is_usable(self, request: Request) -> bool:
-        """Whether something was said, and the caller takes it though it is not right."""
-        return self._options.on_runaway != "error" and request.num_spoken > 0
+            fault = f"only {num_frames} frames came, {self._min_frames + 1} are needed"
+            return Verdict(fault, is_usable=wants_sound)
+        if request.num_spoken < self._fewest_frames:
+            return Verdict("the speech is too short for its text")
+        return Verdict()

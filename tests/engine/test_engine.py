@@ -1,0 +1,242 @@
+"""The frame loop against its plain twins: uncached model, whole decode, one request at a time."""
+
+import itertools
+
+import pytest
+import torch
+
+from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.engine.engine import Engine
+from fireredtts2.engine.request import FinishReason, Request
+from fireredtts2.llm.prompt import frame_rows
+from fireredtts2.llm.sampling import Sampler, SamplingParams
+from tests.tiny import CODEBOOK_SIZE, LAYOUT, NUM_CODEBOOKS, llm, scripted_engine
+
+GREEDY = SamplingParams(temperature=0.0, depth_temperature=0.0)
+HOT = SamplingParams(temperature=5.0, topk=100, depth_temperature=5.0, depth_topk=100)
+
+
+def codes(num_frames: int, seed: int = 0) -> torch.Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(1, CODEBOOK_SIZE, (NUM_CODEBOOKS, num_frames), generator=generator)
+
+
+def request(text: str = "Hello", max_frames: int = 6, seed: int = 1, **more: object) -> Request:
+    prompt = LAYOUT.spoken("S1", "A prompt.", codes(5))
+    blocks = LAYOUT.blocks([prompt], LAYOUT.text("S1", text))
+    sampling = more.pop("sampling", SamplingParams())
+    return Request(blocks, sampling, seed, max_frames, **more)
+
+
+def run(engine: Engine, *requests: Request) -> list[torch.Tensor]:
+    """Serves them all at once; their audio."""
+    for one in requests:
+        engine.add(one)
+    while any(one.finish is None for one in requests):
+        engine.step()
+    return [torch.cat(list(one.chunks)) for one in requests]
+
+
+def test_greedy_frames_are_those_of_the_uncached_model():
+    asked = request(sampling=GREEDY, max_frames=5)
+    run(scripted_engine(), asked)
+    model = llm()
+    tokens = torch.cat([block.rows.tokens for block in asked.blocks])[None]
+    mask = torch.cat([block.rows.mask for block in asked.blocks])[None]
+    for frame in asked.frames:
+        cache = model.new_cache(1, 200)
+        expected = model.next_frame(tokens, mask, cache, Sampler.greedy(1, CODEBOOK_SIZE))
+        assert torch.equal(expected[0], frame)
+        row, live = frame_rows(expected)
+        tokens, mask = torch.cat([tokens, row], 1), torch.cat([mask, live], 1)
+
+
+def test_parallel_requests_equal_single_ones():
+    def make() -> list[Request]:
+        return [
+            request("Hello", 9, seed=1),
+            request("A longer text than that", 4, seed=2, sampling=HOT),
+            request("Third", 7, seed=3),
+        ]
+
+    together, alone = make(), make()
+    audio = run(scripted_engine([7, None, 3], num_slots=2), *together)
+    for one, length, heard in zip(alone, (7, None, 3), audio, strict=True):
+        [expected] = run(scripted_engine([length]), one)
+        torch.testing.assert_close(heard, expected, atol=1e-5, rtol=0)
+    for one, other in zip(together, alone, strict=True):
+        assert one.finish is other.finish
+        assert torch.equal(one.codes, other.codes)
+
+
+def test_cached_equals_fresh_to_the_bit():
+    warm = scripted_engine([4, 5])
+    run(warm, request("Something else", 9))
+    before = warm.model_runner.num_prefilled_rows
+    second = request("Hello", 9)
+    [heard] = run(warm, second)
+    fresh = request("Hello", 9)
+    cold = scripted_engine([5])
+    [expected] = run(cold, fresh)
+    assert warm.model_runner.num_prefilled_rows - before < cold.model_runner.num_prefilled_rows
+    assert torch.equal(second.codes, fresh.codes)
+    assert torch.equal(heard, expected)
+
+
+def test_a_turn_just_spoken_is_not_read_again():
+    engine = scripted_engine([6, 6])
+    first = request("Hello", 9)
+    run(engine, first)
+    before = engine.model_runner.num_prefilled_rows
+    spoken = [
+        LAYOUT.spoken("S1", "A prompt.", codes(5)),
+        LAYOUT.spoken("S1", "Hello", first.codes),
+    ]
+    text = LAYOUT.text("S2", "And you?")
+    second = Request(LAYOUT.blocks(spoken, text), SamplingParams(), 2, 9)
+    run(engine, second)
+    # The end row and the new text but its last row, which is the first frame's.
+    assert engine.model_runner.num_prefilled_rows - before == 1 + len(text) - 1
+    cold = scripted_engine([6])
+    third = Request(second.blocks, SamplingParams(), 2, 9)
+    run(cold, third)
+    assert torch.equal(second.codes, third.codes)
+
+
+def test_audio_is_the_whole_decode():
+    engine = scripted_engine([17])
+    asked = request(max_frames=30)
+    [audio] = run(engine, asked)
+    expected = engine.codec_runner.codec.decode(asked.codes[None])[0]
+    assert asked.finish is FinishReason.END
+    torch.testing.assert_close(audio, expected, atol=1e-5, rtol=0)
+
+
+def test_first_chunk_comes_with_the_first_frame_then_they_grow():
+    engine = scripted_engine([14])
+    asked = request(max_frames=30)
+    engine.add(asked)
+    engine.step()
+    assert [chunk.shape[0] for chunk in asked.chunks] == [OUTPUT_SAMPLES_PER_FRAME - 360]
+    while asked.finish is None:
+        engine.step()
+    sizes = [chunk.shape[0] / OUTPUT_SAMPLES_PER_FRAME for chunk in asked.chunks]
+    assert sizes[1:-2] == [1, 2, 4, 4]
+    assert sum(sizes) == 14
+
+
+def test_codec_that_cannot_stream_is_decoded_at_the_end():
+    engine = scripted_engine([5], causal=False)
+    asked = request(max_frames=9)
+    [audio] = run(engine, asked)
+    torch.testing.assert_close(audio, engine.codec_runner.codec.decode(asked.codes[None])[0])
+
+
+def test_unspoken_frames_are_made_but_not_heard():
+    engine = scripted_engine([8])
+    asked = request(max_frames=20, unspoken_frames=2)
+    [audio] = run(engine, asked)
+    assert len(asked.frames) == 8
+    assert asked.codes.shape == (NUM_CODEBOOKS, 6)
+    torch.testing.assert_close(
+        audio, engine.codec_runner.codec.decode(asked.codes[None])[0], atol=1e-5, rtol=0
+    )
+
+
+def test_end_at_the_first_frame_is_an_end_without_audio():
+    asked = request()
+    [audio] = run(scripted_engine([0]), asked)
+    assert asked.finish is FinishReason.END
+    assert audio.shape[0] == 0
+    assert asked.num_spoken == 0
+
+
+def test_limit_is_met_exactly():
+    asked = request(max_frames=3)
+    [audio] = run(scripted_engine(), asked)
+    assert asked.finish is FinishReason.LIMIT
+    assert audio.shape[0] == 3 * OUTPUT_SAMPLES_PER_FRAME
+
+
+def test_codes_without_an_entry_are_never_drawn():
+    asked = request(max_frames=60, sampling=HOT)
+    run(scripted_engine(), asked)
+    assert asked.codes.max() == CODEBOOK_SIZE - 1
+    assert asked.codes.min() == 0
+
+
+def test_stream_yields_while_others_advance():
+    engine = scripted_engine([9, 9], num_slots=2)
+    first, second = request("One", 20, seed=1), request("Two", 20, seed=2)
+    streams = [engine.stream(first), engine.stream(second)]
+    heard: list[list[torch.Tensor]] = [[], []]
+    for chunks in itertools.zip_longest(*streams):
+        for parts, chunk in zip(heard, chunks, strict=True):
+            parts += [] if chunk is None else [chunk]
+    for one, parts in zip(
+        (request("One", 20, seed=1), request("Two", 20, seed=2)), heard, strict=True
+    ):
+        [expected] = run(scripted_engine([9]), one)
+        torch.testing.assert_close(torch.cat(parts), expected, atol=1e-5, rtol=0)
+
+
+def test_a_stream_can_be_read_while_another_waits_in_the_only_slot():
+    engine = scripted_engine([6, 6])
+    held = engine.stream(request("One", 20, seed=1))
+    parts = [next(held)]
+    [audio] = [torch.cat(list(engine.stream(request("Two", 20, seed=2))))]
+    parts += held
+    assert audio.shape[0] == torch.cat(parts).shape[0] == 6 * OUTPUT_SAMPLES_PER_FRAME
+
+
+def test_leaving_a_stream_frees_its_slot():
+    engine = scripted_engine([None, 4])
+    asked = request(max_frames=100)
+    stream = engine.stream(asked)
+    next(stream)
+    stream.close()
+    assert asked.finish is FinishReason.CANCELLED
+    assert engine.scheduler.live == []
+    after = request("Two", 20, seed=2)
+    fresh = request("Two", 20, seed=2)
+    run(engine, after)
+    run(scripted_engine([4]), fresh)
+    assert torch.equal(after.codes, fresh.codes)
+
+
+def test_a_waiting_request_can_be_cancelled():
+    engine = scripted_engine([4])
+    first, second = request(max_frames=9), request("Two", 9)
+    engine.add(first)
+    engine.add(second)
+    engine.step()
+    engine.cancel(second)
+    run(engine)
+    assert second.finish is FinishReason.CANCELLED
+    assert not engine.scheduler.waiting
+
+
+def test_interruption_while_reading_leaves_no_trace(monkeypatch: pytest.MonkeyPatch):
+    engine = scripted_engine([4])
+    calls = []
+
+    def interrupted(*args: object) -> None:
+        calls.append(args)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        type(engine.model_runner)._read(engine.model_runner, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(engine.model_runner, "_read", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(engine.stream(request(max_frames=9)))
+    monkeypatch.undo()
+    after, fresh = request(max_frames=9), request(max_frames=9)
+    run(engine, after)
+    run(scripted_engine([4]), fresh)
+    assert torch.equal(after.codes, fresh.codes)
+
+
+@pytest.mark.parametrize(("max_frames", "given"), [(0, "0 frames"), (600, "600 frames")])
+def test_a_request_must_fit(max_frames: int, given: str):
+    with pytest.raises(ValueError, match=given):
+        scripted_engine().add(request(max_frames=max_frames))

@@ -1,0 +1,414 @@
+"""The public face, over a tiny random checkpoint whose turns end as scripted."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+import fireredtts2
+from fireredtts2 import FireRedTTS2, FireRedTTS2_Stream, Segment, SpeechError, Turn, Voice
+from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.engine.device import available_devices, resolve_device, resolve_dtype
+from tests.tiny import CODEBOOK_SIZE, NUM_CODEBOOKS, ScriptedRunner, script_turns
+
+SCRIPT = ["[S1]Hello there.", "[S2]Hi, how are you?"]
+FRAME = OUTPUT_SAMPLES_PER_FRAME
+
+Scripted = Callable[..., FireRedTTS2]
+
+
+@pytest.fixture(scope="module")
+def loaded(tiny_checkpoint: Path) -> FireRedTTS2:
+    return FireRedTTS2(tiny_checkpoint, device="cpu")
+
+
+@pytest.fixture(scope="module")
+def loaded_stream(tiny_checkpoint: Path) -> FireRedTTS2_Stream:
+    return FireRedTTS2_Stream(str(tiny_checkpoint), "monologue", "cpu")
+
+
+@pytest.fixture
+def tts(loaded: FireRedTTS2) -> Scripted:
+    """The model, with a fresh cache, whose turns have these lengths."""
+
+    def scripted(*lengths: int | None) -> FireRedTTS2:
+        loaded.studio.engine.scheduler.slots[0].keys.clear()
+        script_turns(loaded.studio.engine, *lengths)
+        return loaded
+
+    return scripted
+
+
+@pytest.fixture
+def stream(loaded_stream: FireRedTTS2_Stream) -> Callable[..., FireRedTTS2_Stream]:
+    def scripted(*lengths: int | None) -> FireRedTTS2_Stream:
+        loaded_stream.studio.engine.scheduler.slots[0].keys.clear()
+        script_turns(loaded_stream.studio.engine, *lengths)
+        return loaded_stream
+
+    return scripted
+
+
+@pytest.fixture(scope="module")
+def clip(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Two seconds of noise that stands for a voice: stereo, 22.05 kHz."""
+    path = tmp_path_factory.mktemp("clips") / "voice.wav"
+    noise = np.random.default_rng(0).normal(0, 0.1, (44_100, 2))
+    soundfile.write(path, noise.astype(np.float32), 22_050)
+    return path
+
+
+def voice(name: str, seed: int) -> Voice:
+    generator = torch.Generator().manual_seed(seed)
+    codes = torch.randint(0, CODEBOOK_SIZE, (NUM_CODEBOOKS, 20), generator=generator)
+    return Voice(name, codes, f"I am {name}.")
+
+
+# --- The package ------------------------------------------------------------------------------
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    code = (
+        "import sys, fireredtts2; print([m for m in ('torch', 'numpy', 'av') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_public_names_are_there():
+    from fireredtts2 import fireredtts2 as module
+
+    published = ["FireRedTTS2", "FireRedTTS2_Stream", "clean_text", "split_text"]
+    for name in [*published, "process_text_list"]:
+        assert getattr(fireredtts2, name) is getattr(module, name)
+    assert set(fireredtts2.__all__) == set(module.__all__) <= set(dir(fireredtts2))
+    with pytest.raises(AttributeError, match="no attribute 'speak'"):
+        _ = fireredtts2.speak
+
+
+# --- The published calls ----------------------------------------------------------------------
+
+
+def test_generate_dialogue_with_random_voices(tts: Scripted):
+    audio = tts(5, 7).generate_dialogue(SCRIPT, temperature=0.9, topk=30)
+    assert (audio.dtype, audio.shape) == (torch.float32, (1, 12 * FRAME))
+    assert audio.abs().max() > 0
+
+
+def test_generate_dialogue_clones(tts: Scripted, clip: Path):
+    model = tts(5, 7)
+    audio = model.generate_dialogue(
+        text_list=SCRIPT,
+        prompt_wav_list=[str(clip), clip],
+        prompt_text_list=["[S1]First prompt.", "[S2]Second prompt."],
+        seed=3,
+    )
+    assert audio.shape == (1, 12 * FRAME)
+    runner = model.studio.engine.model_runner
+    # Both prompts: two seconds are 25 frames; their texts; and the second's preceding end row.
+    assert runner.num_prefilled_rows > 2 * 25 + len("First prompt.") + len("Second prompt.")
+
+
+def test_generate_monologue_random(tts: Scripted):
+    assert tts(6).generate_monologue("Hello there.").shape == (1, 6 * FRAME)
+
+
+def test_generate_monologue_cloned_leaves_two_frames_unspoken(tts: Scripted, clip: Path):
+    model = tts(12, 30)
+    audio = model.generate_monologue("Hello there.", prompt_wav=clip, prompt_text="A prompt.")
+    assert audio.shape == (1, 28 * FRAME), "twelve frames are too few: a second attempt"
+    # TAG, start, prompt without its last character, comma, text, end; 25 prompt frames less two;
+    # all but the last row, twice.
+    rows = 1 + 1 + len("A prompt") + 1 + len("Hello there.") + 1 + 23
+    # The only block is the last one, which is read anew for every attempt.
+    assert model.studio.engine.model_runner.num_prefilled_rows == 2 * (rows - 1)
+
+
+def test_generate_monologue_stops_at_400_frames(tts: Scripted):
+    audio = tts().generate_monologue("Hello.", max_attempts=1)
+    assert audio.shape == (1, 400 * FRAME)
+
+
+def test_generate_monologue_joins_pieces(tts: Scripted):
+    text = "This is one sentence of a longer text. " * 20
+    audio = tts(20, 30, 30, 30).generate_monologue(text)
+    assert audio.shape == (1, (20 + 28) * FRAME), "800 bytes are two pieces; the second continues"
+
+
+def test_generate_after_a_context(tts: Scripted):
+    context = [
+        Segment("[S1]", "Hello there.", torch.randn(16_000) * 0.1),
+        Segment("S2", "Hi.", torch.randn(1, 24_000) * 0.1, sample_rate=24_000),
+    ]
+    audio = tts(9).generate("How are you?", "[S1]", context, 2_000, 0.9, 30)
+    assert audio.shape == (1, 9 * FRAME)
+    audio = tts().generate("How are you?", "[S1]", context, max_audio_length_ms=800)
+    assert audio.shape == (1, 10 * FRAME), "the wanted length"
+
+
+def test_generate_single_continues_a_prompt(tts: Scripted):
+    prompt = Segment("S1", "What was said, and what comes.", torch.randn(16_000) * 0.1)
+    assert tts(30).generate_single([prompt], 0.9, 30).shape == (1, 28 * FRAME)
+    assert tts(30).generate_single([Segment("S1", "All is new.")]).shape == (1, 30 * FRAME)
+
+
+def test_streams_of_the_published_calls_are_the_same_samples(
+    tts: Scripted, stream: Callable[..., FireRedTTS2_Stream], clip: Path
+):
+    calls = {
+        "generate_dialogue": (SCRIPT,),
+        "generate_monologue": ("Hello there.", clip, "A prompt."),
+        "generate": ("How are you?", "S1", [], 2_000),
+        "generate_single": ([Segment("S1", "All is new.")],),
+    }
+    for name, arguments in calls.items():
+        whole = getattr(tts(25, 21), name)(*arguments, seed=4)
+        chunks = list(getattr(stream(25, 21), name)(*arguments, seed=4))
+        assert len(chunks) > 1
+        assert all(chunk.ndim == 2 and chunk.shape[0] == 1 for chunk in chunks)
+        assert torch.equal(torch.cat(chunks, dim=1), whole), name
+
+
+# --- The better names -------------------------------------------------------------------------
+
+
+def test_dialogue_in_voices(tts: Scripted):
+    cast = {"S1": voice("anna", 1), "[S2]": voice("bert", 2), "S3": voice("carl", 3)}
+    speech = tts(5, 7).dialogue(SCRIPT, voices=cast, seed=1)
+    assert speech.sample_rate == 24_000
+    assert speech.seed == 1
+    assert [(turn.speaker, turn.text) for turn in speech.turns] == [
+        ("S1", "Hello there."),
+        ("S2", "Hi, how are you?"),
+    ]
+    assert [turn.codes.shape for turn in speech.turns] == [(NUM_CODEBOOKS, 5), (NUM_CODEBOOKS, 7)]
+    other = tts(5, 7).dialogue(SCRIPT, voices={**cast, "S1": voice("dora", 4)}, seed=1)
+    assert not torch.equal(speech.audio, other.audio)
+
+
+def test_drawn_seed_repeats_the_clip(tts: Scripted):
+    speech = tts(5, 7).dialogue(SCRIPT)
+    again = tts(5, 7).dialogue(SCRIPT, seed=speech.seed)
+    assert torch.equal(speech.audio, again.audio)
+
+
+def test_stream_dialogue_is_the_whole_dialogue(tts: Scripted):
+    cast = {"S1": voice("anna", 1)}
+    whole = tts(5, 7).dialogue(SCRIPT, cast, seed=1)
+    for hold_turns in (False, True):
+        chunks = list(tts(5, 7).stream_dialogue(SCRIPT, cast, seed=1, hold_turns=hold_turns))
+        assert torch.equal(torch.cat([chunk.audio for chunk in chunks]), whole.audio)
+        turns = [chunk.turn for chunk in chunks if chunk.turn is not None]
+        assert [turn.text for turn in turns] == ["Hello there.", "Hi, how are you?"]
+
+
+def test_say_and_its_stream(tts: Scripted):
+    whole = tts(8).say("Hello there.", voice("anna", 1), seed=2)
+    chunks = list(tts(8).stream_say("Hello there.", voice("anna", 1), seed=2))
+    assert torch.equal(torch.cat([chunk.audio for chunk in chunks]), whole.audio)
+    assert whole.duration_s == pytest.approx(0.64)
+    again = tts(8).stream_monologue("Hello there.", voice("anna", 1), seed=2)
+    assert torch.equal(torch.cat([chunk.audio for chunk in again]), whole.audio)
+
+
+def test_second_clip_in_a_voice_reads_only_its_text(tts: Scripted):
+    model = tts(8, 8)
+    runner = model.studio.engine.model_runner
+    model.say("Hello there.", voice("anna", 1))
+    before = runner.num_prefilled_rows
+    model.say("Good bye.", voice("anna", 1))
+    assert runner.num_prefilled_rows - before < 20
+
+
+def test_stream_is_generate_as_a_stream(tts: Scripted):
+    earlier = tts(5).dialogue(SCRIPT[:1], seed=1).turns
+    whole = tts(6).generate("And you?", "S2", earlier, seed=2)
+    chunks = list(tts(6).stream("And you?", "S2", earlier, seed=2))
+    assert torch.equal(torch.cat([chunk.audio for chunk in chunks])[None], whole)
+
+
+def test_long_turns_are_one_turn(tts: Scripted):
+    text = "This is one sentence of a longer turn. " * 15
+    model = tts(*[5] * 20)
+    speech = model.dialogue([f"[S1]{text}", "[S2]I see."], seed=1)
+    assert [turn.speaker for turn in speech.turns] == ["S1", "S2"]
+    assert speech.turns[0].codes.shape[1] >= 10
+    assert speech.turns[0].text == text.strip()
+
+
+def test_reencoded_context_changes_later_turns_only(tts: Scripted):
+    kept = tts(9, 9).dialogue(SCRIPT, seed=1)
+    again = tts(9, 9).dialogue(SCRIPT, seed=1, reencode_context=True)
+    assert torch.equal(kept.turns[0].codes, again.turns[0].codes)
+    assert not torch.equal(kept.turns[1].codes, again.turns[1].codes)
+
+
+def test_sampling_of_both_transformers_reaches_them(tts: Scripted):
+    greedy = {"temperature": 0.0, "depth_temperature": 0.0}
+    one, two = (tts(9, 9).dialogue(SCRIPT, seed=seed, **greedy) for seed in (1, 2))
+    assert torch.equal(one.audio, two.audio)
+    drawn = tts(9, 9).dialogue(SCRIPT, seed=1, temperature=0.0, depth_temperature=2.0)
+    first = drawn.turns[0].codes[:, 0]
+    assert first[0] == one.turns[0].codes[0, 0]
+    assert not torch.equal(first, one.turns[0].codes[:, 0])
+
+
+def test_speech_is_saved(tts: Scripted, tmp_path: Path):
+    speech = tts(5).say("Hello there.")
+    audio, rate_hz = soundfile.read(speech.save(tmp_path / "hello.wav"))
+    assert (len(audio), rate_hz) == (5 * FRAME, 24_000)
+
+
+def test_failed_turn_leaves_the_finished_ones(tts: Scripted):
+    kept: list[Turn] = []
+    with pytest.raises(SpeechError, match="turn 2") as caught:
+        tts(5, 0, 0, 0).dialogue(SCRIPT, on_turn=kept.append)
+    assert [turn.text for turn in caught.value.turns] == ["Hello there."]
+    assert kept[0].audio.shape[0] == 5 * FRAME
+
+
+def test_progress_is_reported(tts: Scripted):
+    seen = []
+    tts(5, 7).dialogue(SCRIPT, on_progress=seen.append)
+    assert seen[0].turn_index == 0
+    assert seen[-1].turn_index == seen[-1].num_turns == 2
+
+
+def test_make_voice_keep_it_and_speak_with_it(
+    tts: Scripted, clip: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    model = tts(5, 5)
+    made = model.make_voice("anna", clip, "What is said in the clip.")
+    assert made.codes.shape == (NUM_CODEBOOKS, 25)
+    monkeypatch.setattr(model.voices, "folders", [tmp_path])
+    model.voices.add(made)
+    speech = model.say("Hello there.", "anna", seed=1)
+    assert torch.equal(speech.audio, tts(5).say("Hello there.", made, seed=1).audio)
+    with pytest.raises(ValueError, match=r"no voice 'ana'.*anna"):
+        model.say("Hello there.", "ana")
+
+
+# --- Bad input --------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "script",
+    [[], ["Hello."], ["[S10]Hello."], ["[S5]Hello."], ["[S1]"], ["[S1]Fine.", "[S2]  "], [7]],
+)
+def test_bad_scripts(tts: Scripted, script: list):
+    with pytest.raises(ValueError, match=r"\S"):
+        tts(5, 5).dialogue(script)
+    with pytest.raises(ValueError, match=r"\S"):
+        tts(5, 5).stream_dialogue(script)  # at once, not when it is read
+
+
+def test_one_string_is_no_script(tts: Scripted):
+    with pytest.raises(ValueError, match="one string was given"):
+        tts(5).dialogue("[S1]Hello.")
+
+
+@pytest.mark.parametrize("text", ["", "   ", "?!...", "\n"])
+def test_nothing_to_say(tts: Scripted, text: str):
+    with pytest.raises(ValueError, match=r"\S"):
+        tts(5).say(text)
+
+
+def test_prompts_and_transcripts_must_pair(tts: Scripted, clip: Path):
+    model = tts(5, 5)
+    with pytest.raises(ValueError, match="1 prompt clips and 0 prompt texts"):
+        model.generate_dialogue(SCRIPT, prompt_wav_list=[clip])
+    with pytest.raises(ValueError, match="0 prompt clips and 1 prompt texts"):
+        model.generate_dialogue(SCRIPT, prompt_text_list=["[S1]Hello."])
+    with pytest.raises(ValueError, match="without prompt_text"):
+        model.generate_monologue("Hello.", prompt_wav=clip)
+    with pytest.raises(ValueError, match="without prompt_wav"):
+        model.generate_monologue("Hello.", prompt_text="Hello.")
+    with pytest.raises(ValueError, match=r"no speaker tag before 'Hello\.'"):
+        model.generate_dialogue(SCRIPT, [clip], ["Hello."])
+    with pytest.raises(ValueError, match="needs the transcript"):
+        model.make_voice("anna", clip, " ")
+
+
+@pytest.mark.parametrize(("seconds", "gain", "message"), [(2, 0.0, "silence"), (70, 0.1, "60 s")])
+def test_prompts_are_checked(
+    tts: Scripted, tmp_path: Path, seconds: int, gain: float, message: str
+):
+    path = tmp_path / "prompt.wav"
+    soundfile.write(path, np.random.default_rng(0).normal(0, gain, seconds * 16_000), 16_000)
+    with pytest.raises(ValueError, match=message):
+        tts(5).generate_monologue("Hello.", path, "A prompt.")
+
+
+def test_voices_that_do_not_fit(tts: Scripted):
+    model = tts(5)
+    few = Voice("few", torch.ones(2, 20, dtype=torch.long), "Two codebooks.")
+    with pytest.raises(ValueError, match="has 2 codebooks; this model needs 4"):
+        model.say("Hello.", few)
+    other = Voice("other", torch.ones(4, 20, dtype=torch.long), "Hello.", codec_id="0123")
+    with pytest.raises(ValueError, match="another codec"):
+        model.say("Hello.", other)
+    strange = Voice("strange", torch.full((4, 20), 19), "Unknown codes.")
+    with pytest.raises(ValueError, match="codes from 19 to 19; this model knows 0 to 18"):
+        model.say("Hello.", strange)
+    with pytest.raises(ValueError, match="unknown speaker 'S9'; allowed: S1"):
+        model.dialogue(SCRIPT, {"S9": voice("anna", 1)})
+
+
+def test_segments_must_be_whole(tts: Scripted):
+    with pytest.raises(ValueError, match="needs its text and its audio"):
+        tts(5).generate("Hello.", "S1", [Segment("S1", "No audio.")])
+    with pytest.raises(ValueError, match="last segment"):
+        tts(5).generate_single([])
+    with pytest.raises(ValueError, match="unknown speaker"):
+        tts(5).generate("Hello.", "Anna", [])
+
+
+def test_checkpoint_must_be_there(tmp_path: Path, tiny_checkpoint: Path):
+    with pytest.raises(ValueError, match="no such folder"):
+        FireRedTTS2(tmp_path / "nowhere")
+    with pytest.raises(ValueError, match="gen_type 'song'"):
+        FireRedTTS2(tiny_checkpoint, "song")  # type: ignore[arg-type]
+
+
+# --- Devices ----------------------------------------------------------------------------------
+
+
+def test_bfloat16_speaks(tiny_checkpoint: Path):
+    model = FireRedTTS2(tiny_checkpoint, "dialogue", "cpu", use_bf16=True)
+    assert model.studio.engine.model_runner.model.projection.weight.dtype == torch.bfloat16
+    assert next(model.codec.parameters()).dtype == torch.float32
+    runner: ScriptedRunner = script_turns(model.studio.engine, 5)
+    assert model.say("Hello there.").duration_s == pytest.approx(0.4)
+    assert runner.num_started == 1
+
+
+def test_devices_are_named_when_one_is_missing():
+    assert resolve_device("cpu").type == "cpu"
+    assert resolve_device("auto").type == available_devices()[0]
+    with pytest.raises(ValueError, match="unknown device 'gpu'; this machine has: auto"):
+        resolve_device("gpu")
+    missing = "mps" if "mps" not in available_devices() else "cuda:99"
+    with pytest.raises(ValueError, match=f"device '{missing}' is not there; this machine has"):
+        resolve_device(missing)
+
+
+def test_types_by_name():
+    cpu, cuda = torch.device("cpu"), torch.device("cuda")
+    assert resolve_dtype("auto", False, "auto", cpu) == torch.float32
+    assert resolve_dtype("auto", False, "auto", cuda) == torch.bfloat16
+    assert resolve_dtype("auto", False, "cuda", cuda) == torch.float32, (
+        "as in the published program"
+    )
+    assert resolve_dtype("auto", True, "cuda", cuda) == torch.bfloat16
+    assert resolve_dtype("bfloat16", False, "cpu", cpu) == torch.bfloat16
+    with pytest.raises(ValueError, match="contradict"):
+        resolve_dtype("float32", True, "cpu", cpu)
+    with pytest.raises(ValueError, match="dtype 'int8'; allowed: auto, float32, bfloat16"):
+        resolve_dtype("int8", False, "cpu", cpu)  # type: ignore[arg-type]
