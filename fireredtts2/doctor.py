@@ -27,7 +27,6 @@ CORE_PACKAGES = {
     "av": "av",
     "typer": "typer",
     "rich": "rich",
-    "wetext": "wetext",
 }
 EVALUATION_PACKAGES = ("faster-whisper", "jiwer", "resemblyzer", "speechmos")
 #: What speeds bfloat16 and float32 up, as Linux names it.

@@ -51,6 +51,7 @@ def _show_version(wanted: bool) -> None:
 
 @app.callback()
 def configure(
+    context: typer.Context,
     debug: Annotated[
         bool, typer.Option("--debug", envvar="FIREREDTTS2_DEBUG", help="Show where errors arise.")
     ] = False,
@@ -59,8 +60,26 @@ def configure(
     ] = False,
 ) -> None:
     """Options before the command."""
-    logging.basicConfig(format="%(message)s")
-    logging.getLogger("fireredtts2").setLevel(logging.DEBUG if debug else logging.WARNING)
+    if context.invoked_subcommand != "evaluate":  # which logs in a way of its own
+        log_to_standard_error(debug)
+
+
+class StandardError(logging.Handler):
+    """Writes to standard error as it is now, which tests and terminals may replace."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        typer.echo(self.format(record), err=True)
+
+
+def log_to_standard_error(debug: bool) -> None:
+    """Shows warnings, or everything."""
+    logger = logging.getLogger("fireredtts2")
+    if not any(isinstance(handler, StandardError) for handler in logger.handlers):
+        logger.addHandler(StandardError())
+    logger.propagate = False
+    logger.setLevel(logging.DEBUG if debug else logging.WARNING)
+    # The commands tell themselves, with its number, which turn was cut.
+    logging.getLogger("fireredtts2.engine").setLevel(logging.DEBUG if debug else logging.ERROR)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -14,13 +13,6 @@ from fireredtts2.cli.errors import ExitCode, blamed_on, reported
 DEFAULT_FOLDER = Path("FireRedTTS2")
 
 
-class Kind(str, Enum):
-    """Which of the two language models."""
-
-    dialogue = "dialogue"
-    monologue = "monologue"
-
-
 @reported
 def download(
     folder: Annotated[Path, typer.Argument(help="Where to.")] = DEFAULT_FOLDER,
@@ -28,7 +20,9 @@ def download(
         str | None, typer.Option(help="Repository; FireRedTeam/FireRedTTS2 by default.")
     ] = None,
     revision: Annotated[str, typer.Option(help="Branch, tag or commit.")] = "main",
-    only: Annotated[Kind | None, typer.Option(help="Leave the other language model out.")] = None,
+    only: Annotated[
+        options.Kind | None, typer.Option(help="Leave the other language model out.")
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Fetch the published checkpoint from Hugging Face; goes on where it stopped, and checks.
@@ -56,9 +50,8 @@ def convert(
 
     if dtype not in DTYPES:
         raise ValueError(f"--dtype {dtype}; allowed: {', '.join(DTYPES)}")
-    try:
-        with blamed_on(ExitCode.MODEL):
-            convert_folder(source, destination, dtype)
-    except FileExistsError as error:
-        raise ValueError(str(error)) from None
+    if destination.is_file() or (destination.is_dir() and any(destination.iterdir())):
+        raise ValueError(f"{destination}: already there; remove it first or choose another folder")
+    with blamed_on(ExitCode.MODEL):
+        convert_folder(source, destination, dtype)
     typer.echo(f"{destination}: written and read back", err=True)

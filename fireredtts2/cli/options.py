@@ -2,12 +2,29 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 DEFAULT_MODEL = "mini"
+
+
+class Kind(str, Enum):
+    """Which of a folder's two language models."""
+
+    dialogue = "dialogue"
+    monologue = "monologue"
+
+
+class OnRunaway(str, Enum):
+    """What becomes of a turn that does not end."""
+
+    error = "error"
+    cut = "cut"
+    accept = "accept"
+
 
 Model = Annotated[
     str,
@@ -77,6 +94,21 @@ Topk = Annotated[
 TurnLimit = Annotated[
     float | None,
     typer.Option("--turn-limit", help="Longest turn, in seconds.", rich_help_panel="Sampling"),
+]
+Runaway = Annotated[
+    OnRunaway,
+    typer.Option(
+        "--on-runaway",
+        help="A turn with no end within its limit is tried again, then: an error; or cut there, "
+        "with a warning. accept: cut there at once.",
+        rich_help_panel="Sampling",
+    ),
+]
+GenType = Annotated[
+    Kind,
+    typer.Option(
+        "--gen-type", help="Which of a folder's two language models.", rich_help_panel="Model"
+    ),
 ]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="No progress bar, no summary.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import stat
 import sys
+from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,8 +42,12 @@ class Outputs:
             if folder is not None:
                 folder.mkdir(parents=True, exist_ok=True)
 
-    def sinks(self) -> list[AbstractContextManager[Take]]:
-        """What every chunk is given to. The first closes last: playing waits for the files."""
+    def sinks(self, names: Mapping[str, str]) -> list[AbstractContextManager[Take]]:
+        """What every chunk is given to. The first closes last: playing waits for the files.
+
+        Args:
+            names: of speakers, where a script gives them, for subtitles.
+        """
         wanted: list[AbstractContextManager[Take]] = []
         if self.play:
             player = find_player(self.stream)
@@ -54,7 +59,7 @@ class Outputs:
         if self.stems is not None:
             wanted.append(sinks.stems(self.stems, self.format or "wav"))
         if self.srt is not None or self.vtt is not None:
-            wanted.append(sinks.subtitles(self.srt, self.vtt))
+            wanted.append(sinks.subtitles(self.srt, self.vtt, names))
         if self.turns is not None:
             wanted.append(sinks.turn_files(self.turns, self.format or "wav"))
         return wanted

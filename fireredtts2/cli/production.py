@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import cast, get_args
 
 import typer
 
+from fireredtts2.checkpoint import GenType
 from fireredtts2.cli.errors import ExitCode, blamed_on
 from fireredtts2.cli.outputs import Outputs
 from fireredtts2.cli.progress import speech_progress
 from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.engine.device import DTypeName, resolve_device
 from fireredtts2.fireredtts2 import FireRedTTS2
 from fireredtts2.speech import AudioChunk, Progress
 
+logger = logging.getLogger(__name__)
 Speak = Callable[[FireRedTTS2, Callable[[Progress], None]], Iterator[AudioChunk]]
 
 
@@ -44,11 +49,13 @@ class Production:
     device: str
     dtype: str
     quiet: bool
+    gen_type: str = "dialogue"
+    names: Mapping[str, str] = field(default_factory=dict)
 
     def run(self, speak: Speak) -> None:
         """Speaks, and hands every chunk to every sink as soon as it is made."""
         with speech_progress(self.quiet) as show:
-            tts = load_model(self.model, self.device, self.dtype)
+            tts = load_model(self.model, self.device, self.dtype, self.gen_type)
             start = time.perf_counter()
             tally = self._deliver(speak(tts, show))
         self._report(tally, time.perf_counter() - start)
@@ -56,7 +63,7 @@ class Production:
     def _deliver(self, chunks: Iterator[AudioChunk]) -> Tally:
         tally = Tally()
         with ExitStack() as stack:
-            takes = [stack.enter_context(sink) for sink in self.outputs.sinks()]
+            takes = [stack.enter_context(sink) for sink in self.outputs.sinks(self.names)]
             for chunk in chunks:
                 tally.take(chunk)
                 for take in takes:
@@ -79,7 +86,15 @@ class Production:
         )
 
 
-def load_model(model: str, device: str, dtype: str) -> FireRedTTS2:
-    """Loads a checkpoint; what is wrong with it has its own exit code."""
+def load_model(
+    model: str, device: str = "auto", dtype: str = "auto", gen_type: str = "dialogue"
+) -> FireRedTTS2:
+    """Loads a checkpoint; what is wrong with it, and not with the options, has its own code."""
+    with blamed_on(ExitCode.USAGE):
+        resolved = resolve_device(device)
+        if dtype not in get_args(DTypeName):
+            raise ValueError(f"--dtype {dtype}; allowed: {', '.join(get_args(DTypeName))}")
+    logger.debug("loading %s on %s", model, resolved)
     with blamed_on(ExitCode.MODEL):
-        return FireRedTTS2(model, device=device, dtype=dtype)
+        # NOTE: the name, not `resolved`: the choice of number type depends on "auto".
+        return FireRedTTS2(model, cast(GenType, gen_type), device, dtype=cast(DTypeName, dtype))

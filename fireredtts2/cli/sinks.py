@@ -10,7 +10,7 @@ import contextlib
 import io
 import sys
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -113,13 +113,14 @@ class TimedText:
 
 
 @contextmanager
-def subtitles(srt: Path | None, vtt: Path | None) -> Iterator[Take]:
-    """SubRip and WebVTT files."""
+def subtitles(srt: Path | None, vtt: Path | None, names: Mapping[str, str]) -> Iterator[Take]:
+    """SubRip and WebVTT files, with the names that the script gives its speakers."""
     turns: list[TimedText] = []
 
     def take(chunk: AudioChunk) -> None:
         if (turn := chunk.turn) is not None:
-            turns.append(TimedText(turn.speaker, turn.text, turn.start_s, turn.end_s))
+            name = names.get(turn.speaker, turn.speaker)
+            turns.append(TimedText(name, turn.text, turn.start_s, turn.end_s))
 
     yield take
     for path, render in ((srt, to_srt), (vtt, to_vtt)):

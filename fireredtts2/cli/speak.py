@@ -35,7 +35,9 @@ def say(
     temperature: options.Temperature = None,
     topk: options.Topk = None,
     turn_limit: options.TurnLimit = None,
+    on_runaway: options.Runaway = options.OnRunaway.error,
     model: options.Model = options.DEFAULT_MODEL,
+    gen_type: options.GenType = options.Kind.dialogue,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quiet: options.Quiet = False,
@@ -48,9 +50,10 @@ def say(
     with blamed_on(ExitCode.USAGE):
         words = read_standard_input() if text == STANDARD_INPUT else text
         chosen = None if voice is None else named_voice(voice)
-    production = Production(outputs, model, device, dtype, quiet)
-    sampling = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
-    production.run(lambda tts, show: tts.stream_say(words, chosen, on_progress=show, **sampling))
+    production = Production(outputs, model, device, dtype, quiet, gen_type.value)
+    how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
+    how.update(on_runaway=on_runaway.value, hold_turns=not stream)
+    production.run(lambda tts, show: tts.stream_say(words, chosen, on_progress=show, **how))
 
 
 @reported
@@ -81,6 +84,7 @@ def dialogue(
     temperature: options.Temperature = None,
     topk: options.Topk = None,
     turn_limit: options.TurnLimit = None,
+    on_runaway: options.Runaway = options.OnRunaway.error,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -95,12 +99,11 @@ def dialogue(
     with blamed_on(ExitCode.USAGE):
         is_piped = script == STANDARD_INPUT
         lines = parse_script(read_standard_input()) if is_piped else read_script(script)
-        voices = named_voices(voice or [])
-    production = Production(outputs, model, device, dtype, quiet)
-    sampling = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
-    production.run(
-        lambda tts, show: tts.stream_dialogue(lines, voices, on_progress=show, **sampling)
-    )
+        voices = {**lines.voices, **named_voices(voice or [])}
+    production = Production(outputs, model, device, dtype, quiet, names=lines.names)
+    how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
+    how.update(on_runaway=on_runaway.value, hold_turns=not stream)
+    production.run(lambda tts, show: tts.stream_dialogue(lines, voices, on_progress=show, **how))
 
 
 def read_standard_input() -> str:

@@ -69,14 +69,16 @@ def add(
     from dataclasses import replace
 
     from fireredtts2.cli.production import load_model
+    from fireredtts2.voices import check_name
 
     with blamed_on(ExitCode.USAGE):
+        check_name(name)
         transcript = _transcript(text, text_file)
         clip.open("rb").close()
         library = open_library(model)
         if name in library.list() and not overwrite:
             raise ValueError(f"voice {name!r} is there already; --overwrite, or choose another")
-    tts = load_model(model, device, "auto")
+    tts = load_model(model, device)
     with blamed_on(ExitCode.USAGE):
         voice = replace(tts.make_voice(name, clip, transcript), language=language)
     path = library.add(voice, overwrite=overwrite)
