@@ -412,3 +412,15 @@ def test_types_by_name():
         resolve_dtype("float32", True, "cpu", cpu)
     with pytest.raises(ValueError, match="dtype 'int8'; allowed: auto, float32, bfloat16"):
         resolve_dtype("int8", False, "cpu", cpu)  # type: ignore[arg-type]
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+def test_a_gpu_makes_the_codes_of_the_cpu(tts: Scripted, tiny_checkpoint: Path):
+    greedy = {"temperature": 0.0, "depth_temperature": 0.0, "seed": 1}
+    expected = tts(9, 9).dialogue(SCRIPT, **greedy)
+    model = FireRedTTS2(tiny_checkpoint, device="cuda", dtype="float32")
+    script_turns(model.studio.engine, 9, 9)
+    speech = model.dialogue(SCRIPT, **greedy)
+    torch.testing.assert_close(speech.audio, expected.audio, atol=1e-3, rtol=0)
+    assert FireRedTTS2(tiny_checkpoint).studio.engine.model_runner.model.projection.weight.is_cuda
