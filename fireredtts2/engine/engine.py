@@ -69,19 +69,19 @@ class Engine:
             self.cancel(request)
 
     def cancel(self, request: Request) -> None:
-        """Stops a request that has not ended; its slot is free at once."""
+        """Stops a request wherever it is, also if a step was interrupted; its slot is free."""
         with self._lock:
-            if request.finish is not None:
-                return
-            request.finish = FinishReason.CANCELLED
-            if not self.scheduler.withdraw(request):
-                slot = next(s for s in self.scheduler.live if s.job is request)
-                self._release(slot)
+            request.finish = request.finish or FinishReason.CANCELLED
+            self.scheduler.withdraw(request)
+            for slot in self.scheduler.live:
+                if slot.job is request:
+                    self._release(slot)
 
     # --- The stages ---------------------------------------------------------------------------
 
     def _admit(self) -> None:
-        for admission in self.scheduler.admit():
+        # One at a time: an interruption leaves nobody in a slot with rows unread.
+        while (admission := self.scheduler.admit()) is not None:
             slot, request = admission.slot.index, admission.job
             kept = sum(len(block) for block in request.blocks[: admission.first_block])
             unread = request.blocks[admission.first_block :]

@@ -80,12 +80,11 @@ class Scheduler(Generic[JobT]):
     def add(self, job: JobT) -> None:
         self.waiting.append(job)
 
-    def admit(self) -> list[Admission[JobT]]:
-        """Seats as many waiting jobs as there are free slots."""
-        admitted: list[Admission[JobT]] = []
-        while self.waiting and len(self.live) < len(self.slots):
-            admitted.append(self._seat(self.waiting.popleft()))
-        return admitted
+    def admit(self) -> Admission[JobT] | None:
+        """Seats the next waiting job, if there is one and a free slot."""
+        if not self.waiting or len(self.live) == len(self.slots):
+            return None
+        return self._seat(self.waiting.popleft())
 
     def _seat(self, job: JobT) -> Admission[JobT]:
         free = [slot for slot in self.slots if slot.job is None]

@@ -236,6 +236,22 @@ def test_interruption_while_reading_leaves_no_trace(monkeypatch: pytest.MonkeyPa
     assert torch.equal(after.codes, fresh.codes)
 
 
+def test_interruption_in_the_codec_frees_the_slot(monkeypatch: pytest.MonkeyPatch):
+    engine = scripted_engine([3, 4])
+
+    def interrupted(slot: int) -> torch.Tensor:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(engine.codec_runner, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        list(engine.stream(request(max_frames=9)))
+    monkeypatch.undo()
+    assert engine.scheduler.live == []
+    after = request("Two", 9)
+    run(engine, after)
+    assert len(after.frames) == 4
+
+
 @pytest.mark.parametrize(("max_frames", "given"), [(0, "0 frames"), (600, "600 frames")])
 def test_a_request_must_fit(max_frames: int, given: str):
     with pytest.raises(ValueError, match=given):
