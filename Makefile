@@ -22,7 +22,8 @@ PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c const
 
 speak: $(VENV)/installed.stamp
 	@start=$$(date +%s) && \
-	$(BIN)/fireredtts2 dialogue examples/hello.txt -o dialogue.wav --seed 7 && \
+	$(BIN)/fireredtts2 dialogue examples/hello.txt -o dialogue.wav \
+		--voice S1=af_heart --voice S2=am_michael --seed 7 && \
 	echo "Listen to $(CURDIR)/dialogue.wav (ready after $$(($$(date +%s) - start)) s)."
 
 test: $(VENV)/dev.stamp
