@@ -129,8 +129,8 @@ class AvEncoder:
             options["page_duration"] = str(OPUS_PAGE_US)
         if format == "mp3" and not _is_seekable(sink):
             options["write_xing"] = "0"
-        target = sink if _is_seekable(sink) else _WriteOnly(sink)
-        self._container = av.open(target, "w", format=container, options=options)
+        self._sink = _AvSink(sink)
+        self._container = av.open(self._sink, "w", format=container, options=options)
         encoded_hz = rate_hz if rate_hz in rates else max(rates)
         stream = self._container.add_stream(codec, rate=encoded_hz, layout="mono")
         self._stream = cast(AudioStream, stream)
@@ -155,16 +155,27 @@ class AvEncoder:
         self._container.close()
 
     def abort(self) -> None:
-        # The sink may be what failed: the trailer fails too, and the first error is the one to see.
+        # The sink may be what failed: writing the trailer to it would fail once more.
+        self._sink.is_closed = True
         with contextlib.suppress(OSError, ValueError):
             self._container.close()
 
 
-class _WriteOnly:
-    """Hides `seek` of a pipe, which has the method but cannot do it."""
+class _AvSink:
+    """The sink as FFmpeg sees it: without `seek` for a pipe, and quiet once given up."""
 
     def __init__(self, sink: BinaryIO) -> None:
-        self.write = sink.write
+        self._sink = sink
+        self.is_closed = False
+        if _is_seekable(sink):  # PyAV looks whether the methods are there
+            self.seek = self._seek
+            self.tell = sink.tell
+
+    def write(self, data: bytes) -> int:
+        return len(data) if self.is_closed else self._sink.write(data)
+
+    def _seek(self, offset: int, whence: int = 0) -> int:
+        return 0 if self.is_closed else self._sink.seek(offset, whence)
 
 
 def _chunk(name: bytes, body: bytes) -> bytes:

@@ -1,4 +1,4 @@
-"""Constants and frozen configurations: every number that shapes the system has its name and unit here."""
+"""Constants and frozen configurations: every number that shapes the system, named once."""
 
 from __future__ import annotations
 

@@ -8,11 +8,11 @@ import shutil
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from fireredtts2.atomic_file import atomic_folder
 from fireredtts2.checkpoint import CODEC_NAME, LLM_NAMES, LLM_SHARED_NAME, CheckpointFolder
-from fireredtts2.weights import SUFFIXES, StateDict, find_weights, read_state
+from fireredtts2.weights import SUFFIXES, StateDict, find_weights, read_state, write_state
 
 logger = logging.getLogger(__name__)
 
@@ -53,7 +53,7 @@ def convert_folder(source: str | Path, destination: str | Path, dtype: str = "fl
 def convert_file(source: Path, destination: Path, dtype: torch.dtype) -> None:
     """Converts one weight file and checks what was written."""
     state = {key: _cast(key, tensor, dtype) for key, tensor in read_state(source).items()}
-    save_file(state, destination, metadata={"format": "pt"})
+    write_state(destination, state)
     _check_same(state, load_file(destination), destination)
 
 

@@ -12,6 +12,7 @@ import unicodedata
 from fireredtts2.english import abbreviations, addresses, quantities, times
 from fireredtts2.english.number_words import AMERICAN, Reading
 from fireredtts2.english.rules import Rule, apply, replacement, rule
+from fireredtts2.english.word_sets import word_set
 
 _FOLDED = str.maketrans(
     {
@@ -26,15 +27,17 @@ _EMOJI = re.compile(
     "[\U0001f000-\U0001faff\U0001fb00-\U0001fbff\u2600-\u27bf\u2b00-\u2bff\u2190-\u2193\u23e9-\u23fa"
     "\U000e0020-\U000e007f\u20e3]"
 )
-_EMOTICON = re.compile(r"(?<![\w:;])(?:[:;=8xX]'?-?[)(DPpOo3/\\|*]|<3|\^_\^|[xX]D|T_T)(?=[\s.,!?]|$)")
+_EMOTICON = re.compile(
+    r"(?<![\w:;])(?:[:;=8xX]'?-?[)(DPpOo3/\\|*]|<3|\^_\^|[xX]D|T_T)(?=[\s.,!?]|$)"
+)
 
 #: Words drawn out in writing that have a double letter; others get a single one.
-_DOUBLE_LETTER_WORDS = frozenset(
+_DOUBLE_LETTER_WORDS = word_set(
     "aww beer been boo book boom brr cool deep feel food foot free good goodness green hello hmm "
     "hoo hurry keep look mood meet moon need noon ooh oops poor really room school see seem seen "
     "sleep soon sorry speed sweet thee three too tree uhh week woohoo wee woo yell zoo all well "
     "will call tall bell hill still kill full pull miss kiss boss mess less pass class happy funny "
-    "silly happy pretty yummy daddy mommy dinner summer".split()
+    "silly happy pretty yummy daddy mommy dinner summer"
 )
 
 _SLASHED_ALTERNATIVES = "he/she|she/he|him/her|his/her|his/hers|yes/no|s/he|true/false|either/or"
@@ -51,10 +54,16 @@ _PLAIN_RULES: tuple[Rule, ...] = (
     replacement(r"\bI/O\b", "I O"),
 )
 _SYMBOL_RULES: tuple[Rule, ...] = (
-    rule(rf"(?i)(?<![\w/])(?:{_SLASHED_ALTERNATIVES})(?![\w/])",
-         lambda m, _: " or ".join(m[0].replace("s/he", "she/he").split("/"))),
+    rule(
+        rf"(?i)(?<![\w/])(?:{_SLASHED_ALTERNATIVES})(?![\w/])",
+        lambda m, _: " or ".join(m[0].replace("s/he", "she/he").split("/")),
+    ),
     replacement(r"(?i)\band/or\b", "and or"),
+    replacement(r"(?<=[A-Z])/(?=[A-Z])", " "),
     replacement(r"(?<=[A-Za-z])\s?/\s?(?=[A-Za-z])", " slash "),
+    replacement(r"(?<=\w)\s?\^\s?(?=\w)", " to the power of "),
+    replacement(r"(?<=\w)²", " squared"),
+    replacement(r"(?<=\w)³", " cubed"),
     replacement(r"\s*&\s*", " and "),
     replacement(r"\s*%", " percent"),
     replacement(r"(?<=\w)\s?\+\s?(?=\w)", " plus "),
@@ -76,7 +85,7 @@ _SYMBOL_RULES: tuple[Rule, ...] = (
     replacement(r"°", " degrees "),
     replacement(r"[$£€¥]", " "),
     replacement(r"[*_^|\\~<>#{}=+]", " "),
-)  # fmt: skip
+)
 
 
 def normalize(text: str, reading: Reading = AMERICAN) -> str:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 import unicodedata
 
+from fireredtts2.english.number_words import ONES
+
 _FOLDED = str.maketrans(
     {
         **dict.fromkeys("’‘ʼ`´＇", "'"), **dict.fromkeys("“”„«»「」『』《》＂", '"'),
@@ -16,9 +18,7 @@ _FOLDED = str.maketrans(
         "Ł": "L", "đ": "d", "ð": "th", "þ": "th", "ı": "i",
     }
 )  # fmt: skip
-_DIGITS = dict(
-    zip("0123456789", "zero one two three four five six seven eight nine".split(), strict=True)
-)
+_DIGITS = {str(digit): word for digit, word in enumerate(ONES[:10])}
 _MARKUP = re.compile(r"<\|[^|<>]*\|>")
 _MARKS = re.compile(r'[.,;:?!"-](?:\s*[.,;:?!])+')
 _UNSAID = re.compile(r"[^A-Za-z.,?!;:'\"\s-]")

@@ -33,7 +33,7 @@ class RawTurn:
 def read_plain(text: str) -> list[RawTurn]:
     """Lines such as `[S1] Hello.`, `S1: Hello.` or `Anna: Hello.`"""
     turns: list[RawTurn] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_lines(text), 1):
         if line.strip() and not _REMARK.match(line):
             _add_line(turns, line, f"line {number}")
     return turns
@@ -45,7 +45,7 @@ def read_markdown(text: str) -> list[RawTurn]:
     text = re.sub(r"(?m)^\s*```.*?(?:^\s*```\s*$|\Z)", _only_line_ends, text, flags=re.DOTALL)
     text = re.sub(r"\A---\n.*?\n---(?=\n|\Z)", _only_line_ends, text, flags=re.DOTALL)
     turns: list[RawTurn] = []
-    for number, line in enumerate(text.splitlines(), 1):
+    for number, line in enumerate(_lines(text), 1):
         line = re.sub(r"^\s*(?:>\s*)*(?:[-*+]\s+|\d+\.\s+(?=\*\*|\[))?", "", line)
         if line.strip() and not re.match(r"#{1,6}(?:\s|$)|[-*_](?:\s*[-*_]){2,}\s*$", line):
             _add_line(turns, line, f"line {number}")
@@ -120,6 +120,11 @@ def _json_voices(voices: Any) -> dict[str, str]:
 def _check_keys(values: dict[str, Any], known: set[str], where: str) -> None:
     if unknown := sorted(set(values) - known):
         raise ValueError(f"{where}: unknown keys {unknown}; known: {sorted(known)}")
+
+
+def _lines(text: str) -> list[str]:
+    """As an editor counts them: control characters end no line, so that they are seen."""
+    return re.split(r"\r\n|\r|\n", text)
 
 
 def _only_line_ends(match: re.Match[str]) -> str:

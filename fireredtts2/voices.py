@@ -11,9 +11,9 @@ from pathlib import Path
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 
 from fireredtts2.atomic_file import atomic_path
+from fireredtts2.weights import write_state
 
 VOICES_ENV = "FIREREDTTS2_VOICES"
 SUFFIX = ".safetensors"
@@ -66,7 +66,7 @@ class Voice:
         }
         with atomic_path(path) as temporary:
             codes = self.codes.to("cpu", torch.int16).contiguous()
-            save_file({"codes": codes}, temporary, metadata=metadata)
+            write_state(temporary, {"codes": codes}, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Voice:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import fnmatch
+import os
 import pickle
 import re
 import threading
@@ -14,7 +15,7 @@ from typing import Any, TypeVar
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
@@ -63,6 +64,23 @@ def read_state(path: str | Path) -> StateDict:
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     return _tensors_by_name(_read_pt(path), path)
+
+
+def write_state(
+    path: str | Path, state: StateDict, metadata: Mapping[str, str] | None = None
+) -> None:
+    """Writes tensors as safetensors.
+
+    Raises:
+        OSError: the file cannot be written; a full disk has its own errno, as for any other file.
+    """
+    try:
+        save_file(state, path, metadata={"format": "pt", **(metadata or {})})
+    except SafetensorError as error:
+        number = re.search(r"os error (\d+)", str(error))
+        if number is None:
+            raise
+        raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
 
 
 def build_empty(build: Callable[[], Module]) -> Module:

@@ -1,7 +1,10 @@
 """Voice files and the library of them."""
 
+import errno
+
 import pytest
 import torch
+from safetensors import SafetensorError
 from safetensors.torch import save_file
 
 from fireredtts2.voices import Voice, VoiceLibrary, user_voices_path
@@ -37,6 +40,17 @@ def test_voice_comes_back_as_saved(tmp_path):
     kept = ("name", "text", "language", "codec_id", "source_samples")
     assert all(getattr(back, field) == getattr(voice, field) for field in kept)
     assert (tmp_path / "anna.safetensors").stat().st_size < 1_000
+
+
+def test_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
+    def full(*_: object, **__: object) -> None:
+        raise SafetensorError("I/O error: No space left on device (os error 28)")
+
+    monkeypatch.setattr("fireredtts2.weights.save_file", full)
+    with pytest.raises(OSError, match=r"disk is full.*anna") as caught:
+        make_voice().save(tmp_path / "anna.safetensors")
+    assert caught.value.errno == errno.ENOSPC
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("name", ["", "a/b", "..", ".hidden", "a b", "a\\b", "x" * 65, "a\n"])

@@ -1,4 +1,4 @@
-"""RedCodec: speech to 12.5 frames of codes a second and back, whole or streamed (SPEC section 7)."""
+"""RedCodec: speech to 12.5 frames of codes a second and back, whole or streamed (SPEC 7)."""
 
 from __future__ import annotations
 

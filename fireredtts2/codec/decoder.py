@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -161,7 +164,7 @@ class AcousticDecoder(nn.Module):
         convs = [INPUT_KERNEL - 1] + [RESIDUAL_KERNEL - 1] * 8
         return DecoderState(
             steps=torch.zeros(batch, dtype=torch.long, device=weight.device),
-            upsample=[TailState(zeros(dim, up.tail_steps)) for up in self.upsample_conv.values()],
+            upsample=[TailState(zeros(dim, up.tail_steps)) for up in self._upsamples()],
             convolutions=[TailState(zeros(dim, steps)) for steps in convs],
             attention=[
                 AttentionState(zeros(*cache), zeros(*cache)) for _ in self.backbone.transformers
@@ -169,11 +172,14 @@ class AcousticDecoder(nn.Module):
             overlap=self.isift.istft.initial_state(batch),
         )
 
+    def _upsamples(self) -> Iterable[CausalUpsample]:
+        return cast("Iterable[CausalUpsample]", self.upsample_conv.values())
+
     def hidden(self, x: Tensor, state: DecoderState | None = None) -> Tensor:
         """(B, T at 50 Hz, D) to hidden states (B, 2 * T, D) at 100 Hz."""
         x = x.transpose(1, 2)
         tails = state.upsample if state is not None else (None, None)
-        for up, tail in zip(self.upsample_conv.values(), tails, strict=True):
+        for up, tail in zip(self._upsamples(), tails, strict=True):
             x = F.gelu(up(x, tail))
         return self.backbone(x.transpose(1, 2), state)
 

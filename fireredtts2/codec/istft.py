@@ -1,7 +1,7 @@
 """Inverse STFT head with "same" padding, exact when streamed (SPEC section 7, step 3).
 
-A window of 960 samples is four hops of 240, so hop t of the output is the sum of one quarter of each
-of the frames t-3 ... t. Whole and streamed decodes are the same four additions.
+A window of 960 samples is four hops of 240, so hop t of the output is the sum of one quarter of
+each of the frames t-3 ... t. Whole and streamed decodes are the same four additions.
 """
 
 from __future__ import annotations

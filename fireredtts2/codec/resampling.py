@@ -1,4 +1,4 @@
-"""Between the 50 Hz of the encoders and the 12.5 Hz of the codes (SPEC section 7, steps 5 and 1)."""
+"""Between the 50 Hz of the encoders and the 12.5 Hz of the codes (SPEC 7, steps 5 and 1)."""
 
 from __future__ import annotations
 

@@ -6,7 +6,9 @@ and takes the nearest entry by Euclidean distance. All of it runs in float32.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 import torch.nn.functional as F
@@ -16,9 +18,9 @@ from torch.nn.utils.parametrizations import weight_norm
 from fireredtts2.config import RvqConfig
 
 
-def projection(in_dim: int, out_dim: int) -> nn.Module:
+def projection(in_dim: int, out_dim: int) -> nn.Conv1d:
     """A weight-normed 1x1 convolution."""
-    return weight_norm(nn.Conv1d(in_dim, out_dim, 1))
+    return cast(nn.Conv1d, weight_norm(nn.Conv1d(in_dim, out_dim, 1)))
 
 
 @dataclass
@@ -74,11 +76,16 @@ class ResidualVQ(nn.Module):
         self.quantizers = nn.ModuleList(Quantizer(config) for _ in range(config.num_quantizers))
         self.output_proj = projection(config.rvq_dim, config.output_dim)
 
+    @property
+    def levels(self) -> Sequence[Quantizer]:
+        """The quantizers, coarse to fine."""
+        return cast(Sequence[Quantizer], self.quantizers)
+
     def encode(self, x: Tensor) -> Tensor:
         """(B, input_dim, T) to codes (B, Q, T) int64."""
         residual = self.input_proj(x.float())
         codes = []
-        for quantizer in self.quantizers:
+        for quantizer in self.levels:
             code = quantizer.nearest(quantizer.in_project(residual))
             residual = residual - quantizer.lookup(code)
             codes.append(code)
@@ -87,7 +94,7 @@ class ResidualVQ(nn.Module):
     def decode(self, codes: Tensor) -> Tensor:
         """Codes (B, q, T) of the first q <= Q codebooks to (B, output_dim, T)."""
         total: Tensor | float = 0.0
-        for quantizer, code in zip(self.quantizers, codes.unbind(1), strict=False):
+        for quantizer, code in zip(self.levels, codes.unbind(1), strict=False):
             total = total + quantizer.lookup(code)
         assert isinstance(total, Tensor)
         return self.output_proj(total)
@@ -103,7 +110,7 @@ class ResidualVQ(nn.Module):
         total = torch.zeros_like(residual)
         commitment = residual.new_zeros(())
         codes = []
-        for index, quantizer in enumerate(self.quantizers):
+        for index, quantizer in enumerate(self.levels):
             projected = quantizer.in_project(residual)
             code = quantizer.nearest(projected.detach())
             entry = F.embedding(code, quantizer.codebook).transpose(1, 2)

@@ -34,7 +34,8 @@ class SelfAttention(nn.Module):
         """x (B, T, D), mask broadcastable to (B, heads, T, keys), True where seen."""
         q, k, v = (self._heads(proj(x)) for proj in (self.q_proj, self.k_proj, self.v_proj))
         if state is not None:
-            assert mask is not None and positions is not None
+            assert mask is not None
+            assert positions is not None
             k, v = state.extend(k, v, positions, mask.shape[-1])
         attended = F.scaled_dot_product_attention(q, k, v, attn_mask=mask)
         return self.out_proj(attended.transpose(1, 2).flatten(2))

@@ -8,6 +8,7 @@ from fireredtts2.english import number_words as words
 from fireredtts2.english.number_words import Reading
 from fireredtts2.english.rules import Rule, replacement, rule
 from fireredtts2.english.times import MONTHS
+from fireredtts2.english.word_sets import word_set
 
 #: Before a name: the dot goes whatever follows.
 _TITLES = {
@@ -20,12 +21,14 @@ _TITLES = {
 
 #: Anywhere: the dot stays if it ends the sentence as well.
 _WORDS = {
-    "etc": "et cetera", "vs": "versus", "approx": "approximately", "dept": "department",
+    "etc": "et cetera", "vs": "versus", "approx": "approximately", "Approx": "Approximately",
+    "dept": "department",
     "Dept": "Department", "govt": "government", "Jr": "Junior",
     "Sr": "Senior", "Inc": "Incorporated", "Ltd": "Limited", "Corp": "Corporation", "Co": "Company",
     "Bros": "Brothers", "Ave": "Avenue", "Blvd": "Boulevard", "Rd": "Road", "Hwy": "Highway",
     "Apt": "Apartment", "apt": "apartment", "Ste": "Suite", "Univ": "University", "Dr": "Drive",
-    "incl": "including", "excl": "excluding", "misc": "miscellaneous", "Assn": "Association", "Mon": "Monday", "Tues": "Tuesday", "Tue": "Tuesday", "Wed": "Wednesday",
+    "incl": "including", "excl": "excluding", "misc": "miscellaneous", "Assn": "Association",
+    "Mon": "Monday", "Tues": "Tuesday", "Tue": "Tuesday", "Wed": "Wednesday",
     "Thurs": "Thursday", "Thur": "Thursday", "Thu": "Thursday", "Fri": "Friday", "Ph.D": "P H D",
     "PhD": "P H D", "M.D": "M D", "B.A": "B A", "M.A": "M A", "B.Sc": "B S C", "i.e": "that is",
     "I.e": "That is", "e.g": "for example", "E.g": "For example", "P.S": "P S", "a.k.a": "A K A",
@@ -41,6 +44,8 @@ _BARE = {
     "dept": "department", "yrs": "years",
 }  # fmt: skip
 
+_NEVER_LAST = frozenset({"vs", "Co", "i.e", "I.e", "e.g", "E.g", "cf", "w", "approx"})
+
 _KINGS = (
     "Henry|Louis|Charles|George|Edward|Elizabeth|James|William|Richard|Philip|Napoleon|Paul|Pius|"
     "Benedict|Leo|Gregory|Nicholas|Alexander|Catherine|Frederick|Wilhelm|Ivan|Peter|Mary|Francis|"
@@ -49,12 +54,11 @@ _KINGS = (
 )
 _MONTH_STARTS = "Jan|Feb|Mar|Apr|May|Jun|Jul|Aug|Sep|Oct|Nov|Dec"
 _NUMBERED = "World War|Chapter|Part|Act|Volume|Book|Phase|Type|Section|Article|Episode|Super Bowl"
-_NO_STREETS = frozenset("The In At Of On From To And By For With Near Visit Mount Fort Port".split())
+_NO_STREETS = word_set("The In At Of On From To And By For With Near Visit Mount Fort Port")
 _ROMAN = r"(?P<roman>(?=[XVIL])(?:XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b"
 #: "James V. Forrestal" has an initial, and "James I think" a pronoun.
-_NO_INITIAL = (
-    r"(?<! [IVXL](?=\. ))(?:(?<! I)|(?=[,;:'?!)]|\.?$| (?:of|was|had|died|reigned|ruled|who|and|in|is)\b))"
-)
+_AFTER_A_KING = r"(?=[,;:'?!)]|\.?$| (?:of|was|had|died|reigned|ruled|who|and|in|is)\b)"
+_NO_INITIAL = rf"(?<! [IVXL](?=\. ))(?:(?<! I)|{_AFTER_A_KING})"
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 
@@ -77,7 +81,7 @@ def _word(match: re.Match[str], reading: Reading) -> str:
     rest = match.string[match.end() : match.end() + 4].lstrip(" ")
     is_month = _WORDS[match["short"]] in MONTHS or _WORDS[match["short"]].endswith("day")
     is_end = not rest.strip("\"')") or (rest[0].isupper() and not is_month)
-    before_name = match["short"] in ("vs", "Co") and rest[:1].isupper()
+    before_name = match["short"] in _NEVER_LAST and rest[:1].isupper()
     return _WORDS[match["short"]] + ("." if is_end and not before_name else "")
 
 
@@ -96,7 +100,11 @@ def _escaped(table: dict[str, str]) -> str:
 RULES: tuple[Rule, ...] = (
     rule(rf"\b(?P<name>(?:{_KINGS})) {_ROMAN}(?<! ){_NO_INITIAL}", _king),
     rule(rf"\b(?P<name>(?:{_NUMBERED})) {_ROMAN}(?<! )", _part),
-    rule(r"(?P<before>\b(?:[A-Z][a-z]+|\d+(?:st|nd|rd|th)) )?\bSt\.(?P<after>\s*$|\s+[A-Z])?", _street),
+    rule(
+        r"(?P<before>\b(?:[A-Z][a-z]+|\d+(?:st|nd|rd|th)) )?"
+        r"\bSt\.(?P<after>\s*$|\s+[A-Z])?",
+        _street,
+    ),
     replacement(r"(?:\b(?:No|no|NO)\. ?|№ ?)(?=\d)", "number "),
     replacement(r"\b(?:Nos|nos)\. ?(?=\d)", "numbers "),
     replacement(r"(?<!\w)#(?=\d)", "number "),
@@ -107,7 +115,14 @@ RULES: tuple[Rule, ...] = (
     replacement(r"\b(?:Vol|vol)\. ?(?=\d)", "volume "),
     replacement(r"\b(?:c|ca)\. ?(?=[12]\d{3}\b)", "circa "),
     replacement(r"\bAD (?=\d)|(?<=\d )AD\b", "A D "),
-    rule(rf"\b(?P<short>{_escaped(_TITLES)})\.? (?=[A-Z])(?<=\. )", lambda m, _: _TITLES[m["short"]] + " "),
+    rule(
+        rf"\b(?P<short>{_escaped(_TITLES)})\.? (?=[A-Z])(?<=\. )",
+        lambda m, _: _TITLES[m["short"]] + " ",
+    ),
+    rule(
+        r"\b(?P<short>Dr|Mr|Mrs|Ms|Prof)\. (?=(?:and|or) )",
+        lambda m, _: _TITLES[m["short"]] + " ",
+    ),
     rule(r"\b(?P<short>Dr|Mr|Mrs|Ms|Prof) (?=[A-Z][a-z])", lambda m, _: _TITLES[m["short"]] + " "),
     replacement(r"\bJr\.?(?=,| [a-z])", "Junior"),
     replacement(rf"\bSat\.(?=,? (?:\d|{_MONTH_STARTS}))", "Saturday"),
@@ -117,8 +132,13 @@ RULES: tuple[Rule, ...] = (
     replacement(r"\b([Tt])el(?:\.:?|:) ?(?=[\d+(a-z])", r"\1elephone "),
     replacement(r"\b([Mm])ax\. (?=\d)", r"\1aximum "),
     rule(rf"(?<![\w.'-])(?P<short>{_escaped(_WORDS)})\.(?!\w)", _word),
-    rule(rf"(?<![\w.'/-])(?P<short>{_escaped(_BARE)})(?![\w./'-]|(?<=w/) )", lambda m, _: _BARE[m["short"]]),
+    rule(
+        rf"(?<![\w.'/-])(?P<short>{_escaped(_BARE)})(?![\w./'-]|(?<=w/) )",
+        lambda m, _: _BARE[m["short"]],
+    ),
     replacement(r"(?<![\w/])w/(?=\s?\w)\s?", "with "),
-    rule(r"\b(?P<half>[ap])\.m\.(?=(?P<end>\s*$|\s+[A-Z])?)",
-         lambda m, _: f"{m['half'].upper()}M" + ("." if m["end"] is not None else "")),
-)  # fmt: skip
+    rule(
+        r"\b(?P<half>[ap])\.m\.(?=(?P<end>\s*$|\s+[A-Z])?)",
+        lambda m, _: f"{m['half'].upper()}M" + ("." if m["end"] is not None else ""),
+    ),
+)

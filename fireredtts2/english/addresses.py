@@ -11,7 +11,9 @@ from fireredtts2.english.rules import Rule, rule
 _TOP_LEVEL = (
     "com|org|net|edu|gov|info|io|ai|co|uk|de|fr|eu|us|ca|au|jp|cn|in|dev|app|tv|me|ly|gg|xyz|tech"
 )
-_SPELT_PARTS = re.compile(r"\b(?:www|io|ai|uk|tv|edu|eu|us|jp|cn|gg|fm|au|fr|de|html|php|pdf)\b", re.I)
+_SPELT_PARTS = re.compile(
+    r"\b(?:www|io|ai|uk|tv|edu|eu|us|jp|cn|gg|fm|au|fr|de|html|php|pdf)\b", re.I
+)
 _SYMBOLS = {
     ".": "dot", "/": "slash", "-": "dash", "_": "underscore", "?": "question mark",
     "=": "equals", "&": "and", "#": "hash", ":": "colon", "%": "percent", "+": "plus",
@@ -75,8 +77,10 @@ def _version(match: re.Match[str], reading: Reading) -> str:
 RULES: tuple[Rule, ...] = (
     rule(r"(?<![\w.])[\w.+-]{1,64}@[\w-]{1,63}(?:\.[\w-]{1,63}){1,5}", _address),
     rule(r"(?:\bhttps?://|\bwww\.)[^\s<>]+", _address),
-    rule(rf"(?<![\w.@-])(?:[A-Za-z][\w-]{{0,62}}\.){{1,4}}(?:{_TOP_LEVEL})\b(?:/[^\s<>]*)?(?!\.?\w)",
-         _address),
+    rule(
+        rf"(?<![\w.@-])(?:[A-Za-z][\w-]{{0,62}}\.){{1,4}}(?:{_TOP_LEVEL})\b(?:/[^\s<>]*)?(?!\.?\w)",
+        _address,
+    ),
     rule(rf"(?<![\w.])[A-Za-z][\w-]{{0,63}}\.(?:{_FILE_ENDINGS})\b(?!\.\w)", _address),
     rule(r"(?<![\w&])#(?P<tag>\w{0,64}[A-Za-z]\w{0,64})", _hashtag),
     rule(r"(?<![\w])@(?P<name>[A-Za-z]\w{0,64})", _handle),
@@ -88,4 +92,4 @@ RULES: tuple[Rule, ...] = (
     rule(r"\b(?:[vV]|[vV]ersion |[vV]er\. ?)(?P<parts>\d{1,4}(?:\.\d{1,6})*)(?![\w])", _version),
     rule(rf"\b(?P<name>(?:{_VERSIONED}) )(?P<parts>\d{{1,4}}\.\d{{1,6}})(?![\w.]\w)", _dotted),
     rule(r"(?<![\w.,])(?P<parts>\d{1,6}(?:\.\d{1,6}){2,6})(?![\w]|\.\d)", _dotted),
-)  # fmt: skip
+)

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
+from fireredtts2.english.word_sets import word_set
 from fireredtts2.phonemes import VOWEL_UNITS, from_arpabet
 
-_BEFORE_NOUN = frozenset(
+_BEFORE_NOUN = word_set(
     "a an the this that these those my your his her its our their no any some each every another "
     "of in on with for from by at into new old good bad big small great first last next same "
-    "one two three whose what which".split()
+    "one two three whose what which"
 )
-_BEFORE_VERB = frozenset(
+_BEFORE_VERB = word_set(
     "to i you we they will would can could shall should may might must do does did don't doesn't "
     "didn't can't couldn't won't wouldn't shouldn't i'll you'll we'll they'll he'll she'll let's "
-    "please not never always who and or".split()
+    "please not never always who and or"
 )
-_BEFORE_PARTICIPLE = frozenset(
+_BEFORE_PARTICIPLE = word_set(
     "have has had having was were been be being is are i've you've we've they've he's she's it's "
-    "already just ever never i'd he'd she'd they'd we'd".split()
+    "already just ever never i'd he'd she'd they'd we'd"
 )
-_MOUTH_LIVE_NOUNS = frozenset(
+_LIVE_NOUNS = word_set(
     "music show shows concert concerts audience broadcast broadcasts stream streams streaming "
     "performance performances tv television radio coverage event events band bands wire wires "
-    "ammunition animals animal bait video chat demo session sessions from on".split()
+    "ammunition animals animal bait video chat demo session sessions from"
 )
 
 #: word: (as a noun or adjective, as a verb)
@@ -46,7 +47,8 @@ _NOUN_VERB = {
         "contrast": ("K AA1 N T R AE0 S T", "K AH0 N T R AE1 S T"),
         "increase": ("IH1 N K R IY2 S", "IH0 N K R IY1 S"),
         "decrease": ("D IY1 K R IY2 S", "D IH0 K R IY1 S"),
-        "desert": ("D EH1 Z ER0 T", "D IH0 Z ER1 T"), "insult": ("IH1 N S AH2 L T", "IH0 N S AH1 L T"),
+        "desert": ("D EH1 Z ER0 T", "D IH0 Z ER1 T"),
+        "insult": ("IH1 N S AH2 L T", "IH0 N S AH1 L T"),
         "import": ("IH1 M P AO2 R T", "IH2 M P AO1 R T"), "tear": ("T IH1 R", "T EH1 R"),
         "export": ("EH1 K S P AO0 R T", "IH0 K S P AO1 R T"), "wind": ("W IH1 N D", "W AY1 N D"),
         "progress": ("P R AA1 G R EH2 S", "P R AH0 G R EH1 S"),
@@ -88,7 +90,7 @@ def choose(word: str, before: str, after: str, after_units: str) -> str | None:
     if word == "read":
         return _READ_PAST if before in _BEFORE_PARTICIPLE else _READ_PRESENT
     if word == "live":
-        is_adjective = after in _MOUTH_LIVE_NOUNS - {"on"} or before in ("a", "the", "going", "go")
+        is_adjective = after in _LIVE_NOUNS or before in ("a", "the", "going", "go")
         return _LIVE_ADJECTIVE if is_adjective and before != "to" else _LIVE_VERB
     if word == "lead":
         is_metal = after in ("pipe", "pipes", "paint", "poisoning", "pencil", "acid", "bullet")

@@ -23,7 +23,8 @@ _TEETH_STOPS = tuple(map(from_arpabet, ("T", "D")))
 _SUFFIXES = {
     ending: from_arpabet(phones)
     for ending, phones in {
-        "fulness": "F AH0 L N AH0 S", "lessness": "L AH0 S N AH0 S", "ability": "AH0 B IH1 L AH0 T IY0",
+        "fulness": "F AH0 L N AH0 S", "lessness": "L AH0 S N AH0 S",
+        "ability": "AH0 B IH1 L AH0 T IY0",
         "ishness": "IH0 SH N AH0 S", "iness": "IY0 N AH0 S", "ingly": "IH0 NG L IY0",
         "fully": "F AH0 L IY0", "ness": "N AH0 S", "less": "L AH0 S", "ment": "M AH0 N T",
         "ship": "SH IH2 P", "hood": "HH UH2 D", "like": "L AY2 K", "wise": "W AY2 Z",
@@ -162,9 +163,9 @@ def _suffix(word: str, find: Find) -> str | None:
         stem = word[: -len(ending)]
         if not word.endswith(ending) or len(stem) < MIN_STEM_LETTERS:
             continue
-        if ending == "ly" and stem.endswith(("b", "p", "t", "d", "g", "f", "k")):
-            if units := find(stem + "le"):  # "gently" is "gentle", not "gent"
-                return units.removesuffix(from_arpabet("AH0 L")) + sounds
+        # "gently" is "gentle", not "gent"
+        if ending == "ly" and stem[-1] in "bptdgfk" and (units := find(stem + "le")):
+            return units.removesuffix(from_arpabet("AH0 L")) + sounds
         if ending == "ly" and stem.endswith("ical") and (units := find(stem[:-2])):
             return units + sounds
         options = stems(stem) if ending[0] in "aeiouy" else _before_consonant(stem)
@@ -192,9 +193,9 @@ def _compound(word: str, known: Find) -> str | None:
     size = MIN_COMPOUND_PART_LETTERS
     cuts = sorted(range(size, len(word) - size + 1), key=lambda cut: abs(2 * cut - len(word)))
     for cut in cuts:
-        if (left := known(word[:cut])) and (right := known(word[cut:])):
-            if VOWEL_UNITS & set(left) and VOWEL_UNITS & set(right):
-                return left + right
+        parts = known(word[:cut]), known(word[cut:])
+        if all(part and VOWEL_UNITS & set(part) for part in parts):
+            return "".join(part for part in parts if part)
     return None
 
 

@@ -12,10 +12,17 @@ MONTHS = (
     "January", "February", "March", "April", "May", "June", "July", "August", "September",
     "October", "November", "December",
 )  # fmt: skip
-_MONTH = r"(?P<month>(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\b\.?|" + "|".join(MONTHS) + ")"
+_MONTH = (
+    r"(?P<month>(?:Jan|Feb|Mar|Apr|Jun|Jul|Aug|Sept?|Oct|Nov|Dec)\b\.?|" + "|".join(MONTHS) + ")"
+)
 _DAY = r"(?P<day>[0-3]?\d)(?:st|nd|rd|th)?"
 _YEAR = r"(?:(?P<comma>,?) (?P<year>[12]\d{3})(?![\d,:/]|\.\d|-\d))?"
 _HALF = r"(?P<half>[aApP])(?:\.\s?[mM]\.|[mM]\b\.?(?=\s[a-z,]|[,;:])|[mM]\b)"
+#: What may follow "p.m." in the same sentence with a capital letter.
+_GOES_ON = re.compile(
+    r"(?:[ECMP][SD]?T|GMT|UTC|BST|CET)\b|(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun|Jan|Feb|Mar|Apr|Jun|Jul|Aug|"
+    r"Sep|Oct|Nov|Dec)"
+)
 _CLOCK = r"(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?"
 
 
@@ -51,7 +58,9 @@ def _day_month(match: re.Match[str], reading: Reading) -> str:
     if not 1 <= int(match["day"]) <= 31:
         return match[0]
     day = words.ordinal(int(match["day"]))
-    return f"the {day} of {_month_name(match['month'])}" + _of_year(match, reading)
+    return f"{match['the'] or 'the '}{day} of {_month_name(match['month'])}" + _of_year(
+        match, reading
+    )
 
 
 def _of_year(match: re.Match[str], reading: Reading) -> str:
@@ -60,6 +69,8 @@ def _of_year(match: re.Match[str], reading: Reading) -> str:
 
 def _time(match: re.Match[str], reading: Reading) -> str:
     hour, minute = int(match["hour"]), int(match["minute"])
+    if match[0] == "00:00":
+        return "midnight"
     half = match.groupdict().get("half")
     parts = [words.cardinal(hour), _minutes(minute, hour, is_half_named=bool(half))]
     if match["second"]:
@@ -87,8 +98,9 @@ def _half(match: re.Match[str]) -> str:
     """ "AM" or "PM", with the dot if it ended the sentence too."""
     if not match.groupdict().get("half"):
         return ""
-    rest = match.string[match.end() : match.end() + 3].lstrip(" ")
+    rest = match.string[match.end() : match.end() + 6].lstrip(" ")
     is_end = match[0].endswith(".") and (not rest.strip() or rest[0].isupper())
+    is_end = is_end and not _GOES_ON.match(rest)
     return f" {match['half'].upper()}M" + ("." if is_end else "")
 
 
@@ -104,19 +116,33 @@ def _decade(match: re.Match[str], reading: Reading) -> str:
 
 RULES: tuple[Rule, ...] = (
     rule(r"\b(?P<year>[12]\d{3})-(?P<month>\d\d)-(?P<day>\d\d)(?!\d)", _numeric_date),
-    rule(r"(?<![\d/])(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d\d)(?![\d/])", _numeric_date),
-    rule(r"(?<![\d.])(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>[12]\d{3})(?![\d.])", _numeric_date),
+    rule(
+        r"(?<![\d/])(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d\d)(?![\d/])",
+        _numeric_date,
+    ),
+    rule(
+        r"(?<![\d.])(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>[12]\d{3})(?![\d.])",
+        _numeric_date,
+    ),
     replacement(r"(?<=[\dmM.])\s?[-–]\s?(?=\d{1,2}(?::\d\d)?\s?[ap]\.?m\b)", " to "),
     replacement(r"(?<=:\d\d)\s?[-–]\s?(?=\d{1,2}:\d\d)", " to "),
-    rule(rf"\b{_MONTH} {_DAY}(?:\s?[-–]\s?(?P<last>[0-3]?\d))?{_YEAR}(?![\d:%]|[.,/-]\d| ?[ap]\.?m\b)",
-         _month_day),
-    rule(rf"(?:\b[Tt]he )?(?<![\d.,:$£€/-]){_DAY} (?:of )?{_MONTH}{_YEAR}(?! ?\d)\b", _day_month),
+    rule(
+        rf"\b{_MONTH} {_DAY}(?:\s?[-–]\s?(?P<last>[0-3]?\d))?{_YEAR}"
+        r""
+        r"(?![\d:%]|[.,/-]\d| ?[ap]\.?m\b)",
+        _month_day,
+    ),
+    rule(
+        rf"(?P<the>\b[Tt]he )?(?<![\d.,:$£€/-]){_DAY} (?:of )?{_MONTH}{_YEAR}(?! ?\d)\b", _day_month
+    ),
     rule(rf"(?<![\d:.]){_CLOCK}\s?{_HALF}", _time),
     rule(rf"(?<![\d:.,]){_CLOCK}(?![\d:])", _time),
     rule(rf"(?<![\d:.,$£€])(?P<hour>1[0-2]|0?[1-9])\s?{_HALF}", _hour),
     rule(r"(?<![\w.,$£€])['’]?(?P<century>1[0-9]|20)?(?P<tens>\d0)['’]?s\b", _decade),
     replacement(r"(?<![\d/])9/11(?![\d/])", "nine eleven"),
     replacement(r"(?<![\d/])24/7(?![\d/])", "twenty-four seven"),
-    rule(r"(?<![\d/])(?P<same>50|20)/(?P=same)(?![\d/])",
-         lambda match, _: " ".join([words.cardinal(int(match["same"]))] * 2)),
-)  # fmt: skip
+    rule(
+        r"(?<![\d/])(?P<same>50|20)/(?P=same)(?![\d/])",
+        lambda match, _: " ".join([words.cardinal(int(match["same"]))] * 2),
+    ),
+)

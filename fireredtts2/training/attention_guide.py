@@ -1,8 +1,8 @@
 """Guides one attention head along the text, so that little training suffices to read it.
 
 Guided attention (Tachibana et al. 2018) with a forced alignment in place of the diagonal: in the
-chosen layers, head 0 of a row that predicts a frame should look at the text unit spoken in that frame
-or its neighbours. Only training knows of it; the model itself stays as SPEC section 5 has it.
+chosen layers, head 0 of a row that predicts a frame should look at the text unit spoken in that
+frame or its neighbours. Only training knows of it; the model itself stays as SPEC section 5 has it.
 """
 
 from __future__ import annotations

@@ -18,9 +18,11 @@ DECAY = 0.98
 DEAD_USES = 0.3  # mean uses a step under which an entry is restarted
 
 
-def set_projection(module: nn.Module, weight: Tensor, bias: Tensor) -> None:
+def set_projection(module: nn.Conv1d, weight: Tensor, bias: Tensor) -> None:
     """Sets a weight-normed 1x1 convolution to weight (out, in) and bias (out,)."""
-    module.weight = weight[:, :, None]  # the parametrization's right inverse splits it
+    assert module.bias is not None
+    # Setting a parametrized weight goes through its right inverse, which splits it.
+    module.weight = weight[:, :, None]
     with torch.no_grad():
         module.bias.copy_(bias)
 
@@ -55,7 +57,7 @@ def start_from_data(rvq: ResidualVQ, latents: Tensor, generator: torch.Generator
     mean = latents.mean(0)
     total = (latents - mean).square().sum()
     residual, left = latents.clone(), []
-    for quantizer in rvq.quantizers:
+    for quantizer in rvq.levels:
         offset = residual.mean(0)
         _, _, directions = torch.linalg.svd(residual - offset, full_matrices=False)
         basis = directions[: quantizer.codebook.shape[1]]

@@ -1,8 +1,7 @@
-"""Batches for the codec: 6 s chunks with their kept features, and crops of the sound they tell of."""
+"""Batches for the codec: 6 s chunks with their kept features, and crops of their sound."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,14 +11,9 @@ import torch
 from torch import Tensor
 
 from fireredtts2.config import ENCODE_CHUNK_S, OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.training.corpus import is_held_out, open_samples, read_index, sound
 
 CHUNK_SAMPLES_OUT = ENCODE_CHUNK_S * OUTPUT_RATE_HZ
-HELD_OUT_ENDINGS = range(4)  # ids whose last two digits are 00 to 03
-
-
-def is_held_out(clip_id: int) -> bool:
-    """Whether a clip is kept for evaluation."""
-    return clip_id % 100 in HELD_OUT_ENDINGS
 
 
 @dataclass
@@ -45,9 +39,8 @@ class CodecData:
     """Chunks of every features file found; `held_out` chooses the other side of the split."""
 
     def __init__(self, work: Path, crop_frames: int, held_out: bool = False) -> None:
-        rows = [json.loads(line) for line in open(work / "index.jsonl")]
-        self.clips = {row["id"]: row for row in rows}
-        self.samples = np.memmap(work / "audio_24k.i16", np.int16, "r")
+        self.clips = read_index(work)
+        self.samples = open_samples(work)
         self.crop_frames = crop_frames
         self.shards = [np.load(path) for path in sorted(work.glob("features_[0-9][0-9][0-9].npz"))]
         self.semantic = [shard["semantic"] for shard in self.shards]
@@ -92,8 +85,4 @@ class CodecData:
         row = self.clips[clip]
         # Sound beyond this chunk belongs to codes that the crop does not see.
         end = min(begin + size, row["samples"], (chunk + 1) * CHUNK_SAMPLES_OUT)
-        crop = np.zeros(size, np.float32)
-        if end > begin:
-            sound = self.samples[row["offset"] + begin : row["offset"] + end]
-            crop[: end - begin] = sound.astype(np.float32) / 32768
-        return crop
+        return sound(self.samples, row["offset"] + begin, row["offset"] + end, size)

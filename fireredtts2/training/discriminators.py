@@ -6,6 +6,8 @@ Multi-period (HiFi-GAN, Kong et al. 2020) and multi-resolution spectrogram (Univ
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -28,8 +30,7 @@ class PeriodDiscriminator(nn.Module):
         self.period = period
         widths = (1, *PERIOD_CHANNELS)
         self.convs = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0)))
-            for a, b in zip(widths, widths[1:], strict=False)
+            weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in pairwise(widths)
         )
         self.out = weight_norm(nn.Conv2d(widths[-1], 1, (3, 1), 1, (1, 0)))
 
@@ -55,8 +56,7 @@ class SpectrogramDiscriminator(nn.Module):
         self.register_buffer("window", torch.hann_window(window_samples))
         widths = (1, *SPECTROGRAM_CHANNELS)
         self.convs = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (3, 5), (1, 2), (1, 2)))
-            for a, b in zip(widths, widths[1:], strict=False)
+            weight_norm(nn.Conv2d(a, b, (3, 5), (1, 2), (1, 2))) for a, b in pairwise(widths)
         )
         self.out = weight_norm(nn.Conv2d(widths[-1], 1, 3, 1, 1))
 

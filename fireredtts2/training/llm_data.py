@@ -1,7 +1,7 @@
 """Training sequences for the language model: conversations composed of single clips.
 
-A sample is what inference will see: voice prompts first, then turns. Samples are packed into rows of
-one length; segment ids keep them apart (`fireredtts2.llm.prompt.packed_attention`).
+A sample is what inference will see: voice prompts first, then turns. Samples are packed into rows
+of one length; segment ids keep them apart (`fireredtts2.llm.prompt.packed_attention`).
 """
 
 from __future__ import annotations

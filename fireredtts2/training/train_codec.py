@@ -116,7 +116,7 @@ class StageOne:
         rvq = self.codec.rvq
         residual = rvq.input_proj(latents)
         chosen = torch.arange(latents.shape[2]) < live[:, None]
-        for index, quantizer in enumerate(rvq.quantizers):
+        for index, quantizer in enumerate(rvq.levels):
             code = codes[:, index]
             points = quantizer.in_project(residual)
             residual = residual - quantizer.lookup(code)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
-from fireredtts2.training.codec_data import is_held_out
+from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.schedule import learning_rate
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
@@ -52,19 +52,9 @@ class CodesData:
     """Clips with their codes and their sound."""
 
     def __init__(self, work: Path, held_out: bool = False) -> None:
-        rows = [json.loads(line) for line in open(work / "index.jsonl")]
-        self.rows = {row["id"]: row for row in rows}
-        self.samples = np.memmap(work / "audio_24k.i16", np.int16, "r")
-        self.items: list[tuple[int, np.ndarray]] = []
-        for path in sorted(work.glob("codes_[0-9][0-9][0-9].npz")):
-            shard = np.load(path)
-            ends = np.cumsum(shard["frames"])
-            parts = np.split(shard["codes"], ends[:-1], axis=1)
-            self.items += [
-                (int(clip), codes)
-                for clip, codes in zip(shard["clip"], parts, strict=True)
-                if is_held_out(int(clip)) == held_out
-            ]
+        self.rows = read_index(work)
+        self.samples = open_samples(work)
+        self.items = [item for item in read_codes(work) if is_held_out(item[0]) == held_out]
 
     def batches(self, frames_per_step: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless (codes (B, Q, t), audio (B, 1920 * t)); B * t is near `frames_per_step`."""
@@ -73,23 +63,23 @@ class CodesData:
             frames = int(rng.choice(CROP_FRAMES))
             long_enough = [item for item in self.items if item[1].shape[1] >= frames]
             chosen = rng.choice(len(long_enough), max(1, frames_per_step // frames))
-            crops = [self._crop(*long_enough[i], frames, rng) for i in chosen]
+            crops = [self._crop(long_enough[i], frames, rng) for i in chosen]
             yield (
                 torch.from_numpy(np.stack([codes for codes, _ in crops])).long(),
                 torch.from_numpy(np.stack([audio for _, audio in crops])),
             )
 
     def _crop(
-        self, clip: int, codes: np.ndarray, frames: int, rng: np.random.Generator
+        self, item: tuple[int, np.ndarray], frames: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
+        clip, codes = item
         # Half of the crops begin where the clip does, as every streamed turn does.
         first = 0 if rng.random() < 0.5 else int(rng.integers(codes.shape[1] - frames + 1))
         row = self.rows[clip]
         begin = first * OUTPUT_SAMPLES_PER_FRAME
-        end = min(begin + frames * OUTPUT_SAMPLES_PER_FRAME, row["samples"])
-        audio = np.zeros(frames * OUTPUT_SAMPLES_PER_FRAME, np.float32)
-        sound = self.samples[row["offset"] + begin : row["offset"] + end]
-        audio[: end - begin] = sound.astype(np.float32) / 32768
+        size = frames * OUTPUT_SAMPLES_PER_FRAME
+        end = min(begin + size, row["samples"])
+        audio = sound(self.samples, row["offset"] + begin, row["offset"] + end, size)
         return codes[:, first : first + frames], audio
 
 

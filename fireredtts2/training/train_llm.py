@@ -1,4 +1,4 @@
-"""Trains a dual transformer from codes, in phases (SPEC section 9: monologue, then conversations)."""
+"""Trains a dual transformer from codes: monologue first, then conversations (SPEC section 9)."""
 
 from __future__ import annotations
 

@@ -26,6 +26,8 @@ from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.english.number_words import Reading
+from fireredtts2.normalize import normalize
 from fireredtts2.pronunciation import Pronouncer
 from recipes.mini.ctc_aligner import (
     CtcAligner,
@@ -74,10 +76,15 @@ def load_alignments(work_dir: str | Path) -> Alignments:
     return found
 
 
-def text_front_end(pronunciations: str) -> Callable[[str], str]:
-    """Text to units, as the language model reads them; "" for what cannot be read."""
+def clip_units(rows: dict[int, dict], pronunciations: str) -> dict[int, str]:
+    """The text of each clip as the language model reads it; "" where nothing is to be heard."""
     pronouncer = Pronouncer.from_file(pronunciations)
-    return lambda text: "" if any(map(str.isdigit, text)) else pronouncer.to_units(text)
+    found = {}
+    for clip, row in rows.items():
+        reading = Reading(hundred_and=row["style"].startswith("b"), ordinal_days=False)
+        units = pronouncer.to_units(normalize(row["text"], reading))
+        found[clip] = units if len(sound_classes(units)) else ""
+    return found
 
 
 def quiet_steps(audio: np.ndarray) -> np.ndarray:
@@ -241,9 +248,7 @@ def main(work_dir: str, pronunciations: str = PRONUNCIATIONS) -> None:
     work = Path(work_dir)
     lines = (work / "index.jsonl").read_text().splitlines()
     rows = {row["id"]: row for row in map(json.loads, lines)}
-    to_units = text_front_end(pronunciations)
-    units = {clip: to_units(row["text"]) for clip, row in rows.items()}
-    units = {clip: text if len(sound_classes(text)) else "" for clip, text in units.items()}
+    units = clip_units(rows, pronunciations)
     audio = np.memmap(work / "audio_24k.i16", np.int16, "r")
     paths = sorted(work.glob("features_[0-9][0-9][0-9].npz"))
     weights = work / "align_model.pt"

@@ -2,28 +2,28 @@
 
     python -m recipes.mini.export WORK_DIR [MODEL_DIR]
 
-Takes the averaged language model (`llm.pt`), the codec of stage two (`codec_stage2.pt`) and, for each
-named voice, the codes of one of its clips. The tokenizer and the pronouncing dictionary are written
-by `build_tokenizer.py` and `build_pronunciations.py`.
+Takes the averaged language model (`llm.pt`), the codec of stage two (`codec_stage2.pt`) and, for
+each named voice, the codes of one of its clips. The tokenizer and the pronouncing dictionary are
+written by `build_tokenizer.py` and `build_pronunciations.py`.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-import tomllib
 from collections import defaultdict
 from pathlib import Path
 
+import tomllib
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fireredtts2.checkpoint import codec_fingerprint
-from fireredtts2.training.codec_data import is_held_out
+from fireredtts2.training.corpus import is_held_out, read_codes, read_index
 from fireredtts2.voices import Voice
 from recipes.mini.train_codec import CONFIG
-from recipes.mini.train_llm import MODEL, load_codes
+from recipes.mini.train_llm import MODEL
 
 STORED_TYPE = torch.float16
 PROMPT_SECONDS = (3.0, 4.5)
@@ -54,8 +54,7 @@ def write_configs(model: Path, text_vocab_size: int) -> None:
 def voice_clips(work: Path) -> dict[str, dict]:
     """One clip for each named voice: everyday words without digits, 3 to 4.5 s."""
     candidates = defaultdict(list)
-    for line in open(work / "index.jsonl"):
-        row = json.loads(line)
+    for row in read_index(work).values():
         seconds, text = row["samples"] / 24_000, row["text"]
         fits = PROMPT_SECONDS[0] <= seconds <= PROMPT_SECONDS[1] and row["kind"] in PROMPT_KINDS
         if row["speaker"].startswith("blend") or is_held_out(row["id"]) or not fits:
@@ -70,12 +69,12 @@ def voice_clips(work: Path) -> dict[str, dict]:
 
 
 def write_voices(work: Path, model: Path, codec_id: str) -> None:
-    codes = load_codes(work)
+    codes = dict(read_codes(work))
     (model / "voices").mkdir(exist_ok=True)
     for speaker, row in voice_clips(work).items():
         voice = Voice(
             name=speaker.split("_")[1],
-            codes=codes[row["id"]].long(),
+            codes=torch.from_numpy(codes[row["id"]]).long(),
             text=row["text"],
             codec_id=codec_id,
             source_samples=row["samples"] * 2 // 3,

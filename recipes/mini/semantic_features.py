@@ -2,20 +2,20 @@
 
     python recipes/mini/semantic_features.py WORK_DIR WHISPER_TINY_EN_MODEL_BIN
 
-Reads what step 1 wrote. Writes `ssl.safetensors` (the encoder's weights under our names) and, shard
-by shard, `features_NNN.npz`: semantic (chunks, 300, 384) and mel (chunks, 80, 600), both float16,
-and clip, chunk: which clip of the index, and which 6 s of it. A second run goes on where it stopped.
+Reads what step 1 wrote. Writes `ssl.safetensors` (the encoder's weights under our names) and,
+shard by shard, `features_NNN.npz`: semantic (chunks, 300, 384) and mel (chunks, 80, 600), both
+float16, and clip, chunk: which clip of the index, and which 6 s of it. A second run goes on where
+it stopped.
 """
 
 from __future__ import annotations
 
-import json
 import sys
-import tomllib
 from pathlib import Path
 
 import numpy as np
 import soxr
+import tomllib
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -23,6 +23,7 @@ from fireredtts2.codec.codec import CHUNK_SAMPLES
 from fireredtts2.codec.encoder import WhisperEncoder
 from fireredtts2.codec.mel import LogMel
 from fireredtts2.config import EncoderConfig
+from fireredtts2.training.corpus import open_samples, read_index
 from recipes.mini.whisper_weights import encoder_state
 
 CONFIG = Path(__file__).with_name("config.toml")
@@ -78,8 +79,8 @@ def main(work_dir: str, whisper_model: str) -> None:
     encoder = WhisperEncoder(config).eval()
     encoder.load_state_dict(load_file(work / "ssl.safetensors"))
     mel = LogMel(config.num_mels)
-    samples = np.memmap(work / "audio_24k.i16", np.int16, "r")
-    rows = [json.loads(line) for line in open(work / "index.jsonl")]
+    samples = open_samples(work)
+    rows = list(read_index(work).values())
     for shard in sorted({row["shard"] for row in rows}):
         target = work / f"features_{Path(shard).stem[-3:]}.npz"
         if target.exists():

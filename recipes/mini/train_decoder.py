@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import logging
 import sys
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 
+import tomllib
 import torch
 
 from fireredtts2.training.train_decoder import CodesData, DecoderTrainConfig, StageTwo, train

@@ -7,22 +7,20 @@ Writes `WORK_DIR/llm.pt`; a second run goes on from it.
 
 from __future__ import annotations
 
-import json
 import logging
 import random
 import sys
-import tomllib
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
+import tomllib
 import torch
 
 from fireredtts2.config import LLMConfig
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.tokenizer import TextTokenizer
 from fireredtts2.pronunciation import Pronouncer
-from fireredtts2.training.codec_data import is_held_out
+from fireredtts2.training.corpus import is_held_out, read_codes, read_index
 from fireredtts2.training.llm_data import NUM_TAGS, Clip, Composer, TextMarks
 from fireredtts2.training.train_llm import LlmTrainConfig, LlmTrainer, train
 from recipes.mini.align import load_alignments
@@ -35,32 +33,19 @@ SPELT_WORDS = 0.3
 log = logging.getLogger(__name__)
 
 
-def load_codes(work: Path) -> dict[int, torch.Tensor]:
-    """Codes (Q, frames) int16 of every tokenised clip."""
-    codes = {}
-    for path in sorted(work.glob("codes_[0-9][0-9][0-9].npz")):
-        shard = np.load(path)
-        parts = np.split(shard["codes"], np.cumsum(shard["frames"])[:-1], axis=1)
-        codes |= {
-            int(clip): torch.from_numpy(part)
-            for clip, part in zip(shard["clip"], parts, strict=True)
-        }
-    return codes
-
-
 def load_clips(work: Path, tokenizer: TextTokenizer, held_out: bool = False) -> list[Clip]:
     """Every clip that has codes and an alignment."""
     pronouncer = Pronouncer.from_file(MODEL / "pronunciations.txt.gz")
     rng = random.Random(0)
-    codes, alignments = load_codes(work), load_alignments(work)
+    codes, alignments = dict(read_codes(work)), load_alignments(work)
     clips = []
-    for line in open(work / "index.jsonl"):
-        row = json.loads(line)
-        clip_id = row["id"]
+    for clip_id, row in read_index(work).items():
         if is_held_out(clip_id) != held_out or clip_id not in codes or clip_id not in alignments:
             continue
         units, spoken = alignments[clip_id]
-        clip = Clip(row["speaker"], tokenizer.encode(units), codes[clip_id].long(), spoken)
+        clip = Clip(
+            row["speaker"], tokenizer.encode(units), torch.from_numpy(codes[clip_id]).long(), spoken
+        )
         clips.append(clip)
         if not held_out and rng.random() < SPELT_CLIPS and not any(map(str.isdigit, row["text"])):
             spelt = pronouncer.to_units(row["text"], spell_probability=SPELT_WORDS, rng=rng)

@@ -26,12 +26,12 @@ CODEC = {
     "acoustic_encoder": {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "num_mels": 80},
     "downsample": {"embed_dim": 24},
     "rvq": {
-        "input_dim": 24, "rvq_dim": 8, "output_dim": 24, "num_quantizers": 2,
+        "input_dim": 24, "rvq_dim": 8, "output_dim": 32, "num_quantizers": 2,
         "codebook_size": 16, "codebook_dim": 4,
     },
-    "upsample": {"embed_dim": 24},
+    "upsample": {"embed_dim": 32},
     "semantic_decoder": {
-        "in_dim": 24, "embed_dim": 8, "out_dim": 16, "num_layers": 1, "num_heads": 2,
+        "in_dim": 32, "embed_dim": 8, "out_dim": 16, "num_layers": 1, "num_heads": 2,
     },
     "acoustic_decoder": {"embed_dim": 32, "num_layers": 1, "num_heads": 2},
 }  # fmt: skip

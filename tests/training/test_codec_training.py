@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from fireredtts2.training.codebook import start_from_data, update_averages
-from fireredtts2.training.codec_data import CodecBatch, CodecData, is_held_out
+from fireredtts2.training.codec_data import CodecBatch, CodecData
+from fireredtts2.training.corpus import is_held_out
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 from fireredtts2.training.train_codec import CodecTrainConfig, StageOne, train
@@ -152,7 +153,9 @@ def work(tmp_path):
 
 
 def test_data_keeps_held_out_clips_apart(work):
-    assert is_held_out(100) and is_held_out(1203) and not is_held_out(7)
+    assert is_held_out(100)
+    assert is_held_out(1203)
+    assert not is_held_out(7)
     data = CodecData(work, CROP_FRAMES)
     assert [item[2] for item in data.items] == [7]
     batch = next(data.batches(1, seed=0))
@@ -171,4 +174,5 @@ def test_a_cut_run_goes_on_where_it_stood(work, tmp_path):
     assert torch.load(out, weights_only=True)["step"] == 1
     train(tiny.codec(seed=5).train(), work, CodecTrainConfig(**config, total_steps=3), out)
     state = torch.load(out, weights_only=True)
-    assert state["step"] == 3 and state["quantizing"]
+    assert state["step"] == 3
+    assert state["quantizing"]

@@ -39,7 +39,8 @@ def test_a_dialogue_begins_with_a_prompt_of_each_speaker(composer):
         sample = composer.sample(mixture, rng)
         tags = [tag for tag, _ in sample]
         count = len(set(tags))
-        assert tags[:count] == list(range(count)) and len(sample) > count
+        assert tags[:count] == list(range(count))
+        assert len(sample) > count
         voices = {tag: {clip.speaker for t, clip in sample if t == tag} for tag in tags}
         assert all(len(v) == 1 for v in voices.values())
         assert len(set.union(*voices.values())) == count
@@ -81,7 +82,8 @@ def test_muon_makes_singular_values_alike():
     generator = torch.Generator().manual_seed(0)
     matrices = torch.randn(3, 24, 8, generator=generator) * torch.tensor([5.0] + [0.5] * 7)
     values = torch.linalg.svdvals(orthogonalize(matrices))
-    assert values.min() > 0.5 and values.max() < 1.3
+    assert values.min() > 0.5
+    assert values.max() < 1.3
 
 
 def test_muon_goes_downhill():
