@@ -4,9 +4,10 @@
 
 Trains the aligner on the first features files (or loads `align_model.pt`), then writes for every
 features file an `align_NNN.npz`: clip ids; units, the text of each clip as the model reads it;
-offsets (clips + 1,) into unit_index (frames,) int16, one clip after the other; confidence (clips,).
+offsets (clips + 1,) into unit_index (frames,) int16, one clip after the other; confidence (clips,);
+left_out, the ids of clips that could not be aligned.
 A later run adds the files that are missing, or whose units are not what the text front end now
-gives. Clips that cannot be aligned are left out.
+gives.
 """
 
 from __future__ import annotations
@@ -217,11 +218,13 @@ def frame_centres(num_frames: int) -> np.ndarray:
 
 
 def is_up_to_date(target: Path, units: dict[int, str]) -> bool:
-    """Whether a file was written with the units that the clips have now."""
+    """Whether a file was written from the units that the clips have now."""
     if not target.exists():
         return False
     file = np.load(target)
-    return all(units[int(c)] == u for c, u in zip(file["clip"], file["units"], strict=True))
+    done = dict(zip(file["clip"].tolist(), file["units"].tolist(), strict=True))
+    clips = {*done, *file["left_out"].tolist()}
+    return clips == {c for c in units if units[c]} and all(units[c] == done[c] for c in done)
 
 
 def write_alignment(target: Path, model: CtcAligner, clips: list[Clip]) -> None:
@@ -238,6 +241,7 @@ def write_alignment(target: Path, model: CtcAligner, clips: list[Clip]) -> None:
         offsets=np.cumsum([0, *map(len, indices)]),
         unit_index=np.concatenate(indices),
         confidence=np.array([confidence for _, _, confidence in found], np.float32),
+        left_out=np.array(sorted({clip.id for clip in clips} - {row[0].id for row in found})),
     )
     partial.rename(target)
     sure = np.mean([confidence for _, _, confidence in found])

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import sys
 from collections import defaultdict
+from collections.abc import Container
 from pathlib import Path
 
 import tomllib
@@ -20,7 +21,7 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fireredtts2.checkpoint import codec_fingerprint
-from fireredtts2.training.corpus import is_held_out, read_codes, read_index
+from fireredtts2.training.corpus import Row, is_held_out, read_codes, read_index
 from fireredtts2.voices import Voice
 from recipes.mini.train_codec import CONFIG
 from recipes.mini.train_llm import MODEL
@@ -41,23 +42,25 @@ def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def write_configs(model: Path, text_vocab_size: int) -> None:
     values = tomllib.loads(CONFIG.read_text())
-    llm = {**values["llm"], "text_vocab_size": text_vocab_size}
+    trained_rows = values["train_llm"]["rows_per_sequence"]
+    llm = {**values["llm"], "text_vocab_size": text_vocab_size, "trained_rows": trained_rows}
     contents = {
         "config_llm.json": {"llm_models": llm},
         "config_codec.json": {"codec": values["codec"]},
-        "config_text.json": {"text": {"normalize": True, "phonemes": "pronunciations.txt.gz"}},
+        "config_text.json": {"text": values["text"]},
     }
     for name, content in contents.items():
         (model / name).write_text(json.dumps(content, indent=2) + "\n")
 
 
-def voice_clips(work: Path) -> dict[str, dict]:
+def voice_clips(work: Path, tokenised: Container[int]) -> dict[str, Row]:
     """One clip for each named voice: everyday words without digits, 3 to 4.5 s."""
     candidates = defaultdict(list)
     for row in read_index(work).values():
         seconds, text = row["samples"] / 24_000, row["text"]
         fits = PROMPT_SECONDS[0] <= seconds <= PROMPT_SECONDS[1] and row["kind"] in PROMPT_KINDS
-        if row["speaker"].startswith("blend") or is_held_out(row["id"]) or not fits:
+        usable = row["id"] in tokenised and not is_held_out(row["id"])
+        if row["speaker"].startswith("blend") or not usable or not fits:
             continue
         if not any(map(str.isdigit, text)):
             candidates[row["speaker"]].append(row)
@@ -71,9 +74,9 @@ def voice_clips(work: Path) -> dict[str, dict]:
 def write_voices(work: Path, model: Path, codec_id: str) -> None:
     codes = dict(read_codes(work))
     (model / "voices").mkdir(exist_ok=True)
-    for speaker, row in voice_clips(work).items():
+    for speaker, row in voice_clips(work, codes).items():
         voice = Voice(
-            name=speaker.split("_")[1],
+            name=speaker,
             codes=torch.from_numpy(codes[row["id"]]).long(),
             text=row["text"],
             codec_id=codec_id,
