@@ -36,13 +36,15 @@ class SpeedRequest:
     def usual(cls, voices: Sequence[str], seed: int, device: str = "cpu") -> SpeedRequest:
         """A few sentences, then a dialogue of six turns."""
         runs: list[dict[str, Any]] = [
-            {"script": [f"[S1]{text}"], "voices": {"S1": voices[0]}, "seed": seed}
+            {"script": [f"[S1]{text}"], "voices": {"S1": voices[0]}, "options": {"seed": seed}}
             for text in load_sentences(NUM_SENTENCES)
         ]
         dialogue = load_dialogues(1)[0]
         first, second = voice_pair(0, voices)
         script = [f"[{line.speaker}]{line.text}" for line in dialogue.lines]
-        runs.append({"script": script, "voices": {"S1": first, "S2": second}, "seed": seed})
+        runs.append(
+            {"script": script, "voices": {"S1": first, "S2": second}, "options": {"seed": seed}}
+        )
         return cls(runs, device)
 
 

@@ -41,7 +41,9 @@ def peak_memory_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak / KIB_PER_MB
 
 
-def time_stream(tts: Any, script: list[str], voices: dict[str, Any], seed: int) -> dict[str, Any]:
+def time_stream(
+    tts: Any, script: list[str], voices: dict[str, str], options: dict[str, Any]
+) -> dict[str, Any]:
     """Streams a dialogue: seconds until the first sound, until the end, and of audio.
 
     A turn that the model gives up on ends the stream; what came before it was still timed.
@@ -51,7 +53,7 @@ def time_stream(tts: Any, script: list[str], voices: dict[str, Any], seed: int) 
     first_s, samples, rate_hz, error = None, 0, 1, ""
     start = time.perf_counter()
     try:
-        for chunk in tts.stream_dialogue(script, voices, seed=seed):
+        for chunk in tts.stream_dialogue(script, voices, **options):
             if not samples and len(chunk.audio):
                 first_s = time.perf_counter() - start
             samples += len(chunk.audio)
@@ -73,7 +75,7 @@ def measure(model: str, request: dict[str, Any]) -> dict[str, Any]:
     tts = FireRedTTS2(model, device=request["device"])
     loaded = time.perf_counter()
     loaded_mb = peak_memory_mb()
-    runs = [time_stream(tts, r["script"], r["voices"], r["seed"]) for r in request["runs"]]
+    runs = [time_stream(tts, r["script"], r["voices"], r["options"]) for r in request["runs"]]
     return {
         "cores": cores,
         "import_s": imported - start,

@@ -34,7 +34,7 @@ def test_first_audio_is_the_first_chunk_that_has_sound() -> None:
     sizes = [0, 1_560, 1_920]
     chunks = [SimpleNamespace(audio=np.zeros(n), sample_rate=24_000) for n in sizes]
     tts = SimpleNamespace(stream_dialogue=lambda script, voices, seed: iter(chunks))
-    timed = time_stream(tts, ["[S1]Hi."], {"S1": "anna"}, 0)
+    timed = time_stream(tts, ["[S1]Hi."], {"S1": "anna"}, {"seed": 0})
     assert timed["audio_s"] == pytest.approx(3_480 / 24_000)
     assert 0 < timed["first_audio_s"] <= timed["wall_s"]
 
@@ -44,7 +44,7 @@ def test_a_failed_turn_ends_the_run_and_is_told() -> None:
         yield SimpleNamespace(audio=np.zeros(24_000), sample_rate=24_000)
         raise SpeechError(1, "S2", "Hello.", "no end")
 
-    timed = time_stream(SimpleNamespace(stream_dialogue=stream), ["[S1]Hi."], {}, 0)
+    timed = time_stream(SimpleNamespace(stream_dialogue=stream), ["[S1]Hi."], {}, {"seed": 0})
     assert timed["audio_s"] == 1.0
     assert "no end" in timed["error"]
     silent = {"first_audio_s": None, "wall_s": 1.0, "audio_s": 0.0, "error": "no end"}

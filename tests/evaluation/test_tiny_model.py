@@ -1,72 +1,31 @@
 """The evaluation around the real classes: a tiny model of random weights, which speaks noise."""
 
 import json
-import shutil
 from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
-from fireredtts2.checkpoint import MINI_FOLDER
-from fireredtts2.codec import RedCodec
-from fireredtts2.config import CodecConfig, LLMConfig
+from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.run import Evaluation, EvaluationConfig
 from fireredtts2.evaluation.speed import SpeedRequest, run_probe, speed_part
 from fireredtts2.fireredtts2 import FireRedTTS2
-from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.voices import Voice
-from tests.evaluation.fakes import FakeQuality, FakeSpeaker, fake_judges, simple_form
+from tests import tiny
+from tests.evaluation.fakes import FakeQuality, FakeSpeaker, simple_form
 from tests.evaluation.test_corpus import write_shard
 
 TURN_LIMIT_MS = 800
-CODEC = {
-    "ssl": {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "num_mels": 80},
-    "ssl_adaptor": {"in_dim": 16, "embed_dim": 8, "out_dim": 8, "num_layers": 1, "num_heads": 2},
-    "acoustic_encoder": {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "num_mels": 80},
-    "downsample": {"embed_dim": 24},
-    "rvq": {
-        "input_dim": 24, "rvq_dim": 8, "output_dim": 32, "num_quantizers": 2,
-        "codebook_size": 16, "codebook_dim": 4,
-    },
-    "upsample": {"embed_dim": 32},
-    "semantic_decoder": {
-        "in_dim": 32, "embed_dim": 8, "out_dim": 16, "num_layers": 1, "num_heads": 2,
-    },
-    "acoustic_decoder": {"embed_dim": 32, "num_layers": 1, "num_heads": 2},
-}  # fmt: skip
-SIZES = {
-    "num_layers": 1, "num_heads": 2, "num_kv_heads": 1, "embed_dim": 16, "intermediate_dim": 32,
-}  # fmt: skip
-LLM = {
-    "backbone_flavor": "tiny",
-    "decoder_flavor": "tiny",
-    "text_vocab_size": 4_096,
-    "audio_vocab_size": 19,
-    "audio_num_codebooks": 2,
-    "decoder_loss_weight": 0.6,
-    "flavors": {"tiny": SIZES},
-}
+SHORT = {"turn_limit_ms": TURN_LIMIT_MS, "on_runaway": "accept"}
 
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("tiny")
-    torch.manual_seed(0)
-    codec = RedCodec(CodecConfig.from_dict(CODEC))
-    llm = DualTransformer(LLMConfig.from_dict(LLM))
-    for name, module in {"codec": codec, "llm": llm}.items():
-        for parameter in module.parameters():
-            torch.nn.init.normal_(parameter, std=0.2)
-        state = {key: value.contiguous() for key, value in module.state_dict().items()}
-        save_file(state, folder / f"{name}.safetensors")
-    (folder / "config_codec.json").write_text(json.dumps({"codec": CODEC}), encoding="utf-8")
-    (folder / "config_llm.json").write_text(json.dumps({"llm_models": LLM}), encoding="utf-8")
-    shutil.copytree(MINI_FOLDER / "tokenizer", folder / "tokenizer")
+    folder = tiny.write_checkpoint(tmp_path_factory.mktemp("tiny"))
     (folder / "voices").mkdir()
     for name in ("anna", "ben"):
-        voice = Voice(name, torch.randint(0, 16, (2, 10)), "A prompt.")
-        voice.save(folder / "voices" / f"{name}.safetensors")
+        codes = torch.randint(tiny.CODEBOOK_SIZE, (tiny.NUM_CODEBOOKS, 10))
+        Voice(name, codes, "A prompt.").save(folder / "voices" / f"{name}.safetensors")
     return folder
 
 
@@ -74,14 +33,10 @@ class ShortTTS(FireRedTTS2):
     """Random weights never end a turn: it is cut, soon, and kept."""
 
     def say(self, text, voice=None, **options):
-        return super().say(text, voice, **self._short(options))
+        return super().say(text, voice, **options, **SHORT)
 
     def dialogue(self, script, voices=None, **options):
-        return super().dialogue(script, voices, **self._short(options))
-
-    @staticmethod
-    def _short(options):
-        return {**options, "turn_limit_ms": TURN_LIMIT_MS, "on_runaway": "accept"}
+        return super().dialogue(script, voices, **options, **SHORT)
 
 
 class MumblingTranscriber:
@@ -97,8 +52,7 @@ def test_a_report_of_a_model_that_cannot_speak(model: Path, tmp_path: Path) -> N
     config = EvaluationConfig(
         str(model), tmp_path / "out", parts, 2, 1, 1, runaway_turns=9, corpus=corpus, device="cpu"
     )
-    judges = fake_judges([])
-    judges = type(judges)(MumblingTranscriber(), simple_form, FakeSpeaker(), FakeQuality())
+    judges = Judges(MumblingTranscriber(), simple_form, FakeSpeaker(), FakeQuality())
     Evaluation(config, lambda: ShortTTS(str(model), device="cpu"), lambda: judges).run()
     report = json.loads((tmp_path / "out" / "report.json").read_text(encoding="utf-8"))
     figures = {figure["key"]: figure for figure in report["figures"]}
@@ -113,7 +67,8 @@ def test_a_report_of_a_model_that_cannot_speak(model: Path, tmp_path: Path) -> N
 
 
 def test_speed_in_a_process_of_its_own(model: Path) -> None:
-    run = {"script": ["[S1]Hello."], "voices": {"S1": "anna"}, "seed": 0}
+    run = {"script": ["[S1]Hello."], "voices": {"S1": "anna"}}
+    run["options"] = {"seed": 0, **SHORT}
     measured = run_probe(str(model), SpeedRequest([run, run], cores=1))
     assert measured["cores"] >= 1
     assert measured["peak_memory_mb"] >= measured["loaded_memory_mb"] > 50
