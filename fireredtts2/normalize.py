@@ -10,7 +10,7 @@ import re
 import unicodedata
 
 from fireredtts2.english import abbreviations, addresses, quantities, times
-from fireredtts2.english.number_words import AMERICAN, Reading
+from fireredtts2.english.number_words import AMERICAN, Reading, digits
 from fireredtts2.english.rules import Rule, apply, replacement, rule
 from fireredtts2.english.word_sets import word_set
 
@@ -39,6 +39,10 @@ _DOUBLE_LETTER_WORDS = word_set(
     "will call tall bell hill still kill full pull miss kiss boss mess less pass class happy funny "
     "silly happy pretty yummy daddy mommy dinner summer"
 )
+
+_WIDE = re.compile("[\uff01-\uff5e\u3000\u00a0\u2000-\u200a\u202f]+")
+_LONG_DIGITS = re.compile(r"\d{19,}")
+_DRAWN_OUT = re.compile(r"([a-z])\1\1|([A-Z])\2\2\2")
 
 _SLASHED_ALTERNATIVES = "he/she|she/he|him/her|his/her|his/hers|yes/no|s/he|true/false|either/or"
 
@@ -118,25 +122,26 @@ def normalize(text: str, reading: Reading = AMERICAN) -> str:
 
 def _clean(text: str) -> str:
     text = _EMOTICON.sub(" ", _EMOJI.sub(" ", text.translate(_FOLDED)))
-    wide = re.compile("[\uff01-\uff5e\u3000\u00a0\u2000-\u200a\u202f]+")
-    return wide.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+    text = _WIDE.sub(lambda match: unicodedata.normalize("NFKC", match[0]), text)
+    return _LONG_DIGITS.sub(lambda match: f" {digits(match[0])} ", text)
 
 
 def _one_line(text: str) -> str:
     """Joins lines; one without punctuation at its end was a sentence of its own."""
     lines = [" ".join(line.split()) for line in text.splitlines()]
-    lines = [line for line in lines if line]
-    return " ".join(
-        line if line[-1] in ".,;:?!-'\")" or line is lines[-1] else line + "." for line in lines
-    )
+    *above, last = [line for line in lines if line] or [""]
+    ended = [line if line[-1] in ".,;:?!-'\")" else line + "." for line in above]
+    return " ".join([*ended, last])
 
 
 def _undraw(text: str) -> str:
     """ "soooo" is "so" and "gooood" is "good"; capitals such as AAA stay."""
-    return re.sub(r"[A-Za-z]*([a-z])\1{2,}[A-Za-z]*|[A-Z]*([A-Z])\2{3,}[A-Z]*", _shorten, text)
+    return re.sub(r"[A-Za-z]{3,}", _shorten, text)
 
 
 def _shorten(match: re.Match[str]) -> str:
+    if not _DRAWN_OUT.search(match[0]):
+        return match[0]
     doubled = re.sub(r"(?i)([a-z])\1{2,}", r"\1\1", match[0])
     if doubled.lower() in _DOUBLE_LETTER_WORDS:
         return doubled

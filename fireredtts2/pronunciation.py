@@ -20,6 +20,7 @@ from fireredtts2.phonemes import from_arpabet
 MAX_DERIVATION_DEPTH = 2  # "un" + "help" + "ful" + "ly"
 MAX_ACRONYM_LETTERS = 5
 MIN_SHOUTED_WORDS = 3
+MAX_WORD_LETTERS = 45  # longer runs of letters are no words
 CACHED_WORDS = 20_000
 
 _TOKEN = re.compile(r"\'?[a-zA-Z]+(?:[\'-][a-zA-Z]+)*\'?|[^a-zA-Z\']+")
@@ -153,7 +154,8 @@ class Pronouncer:
 
     def _find_or_derive(self, word: str, depth: int = 0) -> str | None:
         units = _WEAK_FORMS.get(word) or self._dictionary.get(word)
-        if units or depth > MAX_DERIVATION_DEPTH or len(word) < morphology.MIN_STEM_LETTERS:
+        is_derivable = morphology.MIN_STEM_LETTERS <= len(word) <= MAX_WORD_LETTERS
+        if units or depth > MAX_DERIVATION_DEPTH or not is_derivable:
             return units
         return morphology.derive(
             word, lambda simpler: self._find(simpler, depth + 1), self._dictionary.get

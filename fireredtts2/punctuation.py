@@ -41,8 +41,8 @@ def fold(text: str) -> str:
 def tidy(text: str) -> str:
     """One space between words, one mark where several stood, none before the first word."""
     text = " ".join(text.split())
-    text = re.sub(r"(?:[,;:] *)*- (?:[-,;:] *)*", "- ", text)
     text = _MARKS.sub(_strongest, text)
+    text = re.sub(r"[,;:]? ?- (?:[-,;:] *)*", " - ", text)
     text = re.sub(r" +(?=[.,;:?!])", "", text)
     text = re.sub(r"([.,;:?!])(?=[^\s.,;:?!\"])", r"\1 ", text)
     return re.sub(r"^[\s.,;:?!-]+|[\s-]+$", "", text)

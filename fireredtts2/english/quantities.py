@@ -156,7 +156,8 @@ def _abbreviated(match: re.Match[str], reading: Reading) -> str:
     """ "10K" is ten thousand, but 4K and 8K are pictures."""
     is_picture = match["letter"] == "K" and match["amount"] in ("2", "4", "5", "8")
     is_race = re.match(r" (?:run|race|walk)\b", match.string[match.end() : match.end() + 6])
-    return f"{_number(match['amount'], reading)} {'K' if is_picture or is_race else _SCALES[match['letter']]}"
+    scale = "K" if is_picture or is_race else _SCALES[match["letter"]]
+    return f"{_number(match['amount'], reading)} {scale}"
 
 
 def _plain(match: re.Match[str], reading: Reading) -> str:
@@ -188,7 +189,7 @@ RULES: tuple[Rule, ...] = (
     # what belongs to a number and is joined by a dash
     replacement(
         rf"{START}((?:{NUMBER})(?:%|\s?°?[CF]\b)?){_DASH}"
-        rf"(?=(?:{NUMBER})(?:st|nd|rd|th|s|%|\s?°|\s?[a-zA-Z]{{1,4}}\b)?{END})(?=[^=]*$|[^=]{{20}})",
+        rf"(?=(?:{NUMBER})(?:st|nd|rd|th|s|%|\s?°|\s?[a-zA-Z]{{1,4}}\b)?{END})(?=[^=]{{20}}|[^=]*$)",
         r"\1 to ",
     ),
     replacement(r"(?<=\d)\s?[-−–]\s?(?=\d+\s?=)", " minus "),
@@ -197,7 +198,8 @@ RULES: tuple[Rule, ...] = (
     # measures
     rule(rf"{START}(?P<amount>{NUMBER})\s?%", _percent),
     rule(
-        rf"(?P<minus>(?<![\w)])[-−])?(?P<amount>{NUMBER})\s?°(?:\s?(?P<scale>[CFK])\b)?", _degrees
+        rf"(?P<minus>(?<![\w)])[-−])?(?<![\d.,])(?P<amount>{NUMBER})\s?°(?:\s?(?P<scale>[CFK])\b)?",
+        _degrees,
     ),
     rule(
         r"(?<![\w.,'\"])(?P<feet>\d)['’′]\s?(?P<inches>1[01]|\d)?"
@@ -240,7 +242,7 @@ RULES: tuple[Rule, ...] = (
         r"(?![\d/])(?:ths?|rds?)?",
         _fraction,
     ),
-    rule(r"(?<![\w.])(?P<number>\d{1,3}(?:,\d{3})+|\d+)(?:st|nd|rd|th)\b", _ordinal),
+    rule(r"(?<![\w.])(?P<number>\d{1,3}(?:,\d{3}){1,8}|\d+)(?:st|nd|rd|th)\b", _ordinal),
     replacement(r"(?<=\d):(?=\d)", " to "),
     rule(
         r"(?i:\b(?P<word>call|dial|called|calling|dialed)) (?P<number>911|999|112|411)\b",

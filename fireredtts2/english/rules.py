@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from fireredtts2.english.number_words import Reading
 
 #: A number as people type it: "1,250.50", "12", ".5" only where a rule allows it.
-NUMBER = r"\d{1,3}(?:,\d{3})+(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?"
+NUMBER = r"\d{1,3}(?:,\d{3}){1,8}(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?"
 
 #: Where a word or a number begins and ends; a decimal point does not end one.
 START = r"(?<![\w.,])"
