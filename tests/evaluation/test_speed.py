@@ -77,4 +77,4 @@ def test_the_usual_request_is_plain_json() -> None:
 
 def test_a_failed_measurement_tells_why() -> None:
     with pytest.raises(SpeedError, match="nowhere"):
-        run_probe("./nowhere", SpeedRequest([], cores=1))
+        run_probe("./nowhere", SpeedRequest([]))

@@ -67,9 +67,9 @@ def test_a_report_of_a_model_that_cannot_speak(model: Path, tmp_path: Path) -> N
 
 
 def test_speed_in_a_process_of_its_own(model: Path) -> None:
-    run = {"script": ["[S1]Hello."], "voices": {"S1": "anna"}}
-    run["options"] = {"seed": 0, **SHORT}
-    measured = run_probe(str(model), SpeedRequest([run, run], cores=1))
+    options = {"seed": 0, **SHORT}
+    run = {"script": ["[S1]Hello."], "voices": {"S1": "anna"}, "options": options}
+    measured = run_probe(str(model), SpeedRequest([run, run]))
     assert measured["cores"] >= 1
     assert measured["peak_memory_mb"] >= measured["loaded_memory_mb"] > 50
     assert all(r["audio_s"] > 0 and r["first_audio_s"] < r["wall_s"] for r in measured["runs"])
