@@ -118,6 +118,8 @@ class Pronouncer:
 
     def _units_of(self, text: str, is_shouted: bool, is_first: bool) -> str:
         bare = text.strip("'")
+        if "-" in bare:
+            return self._hyphened(bare.split("-"), is_shouted)
         if not is_shouted and text == "A" and not is_first:
             return _LETTER_A
         if not is_shouted and (spelt := self._acronym(bare)):
@@ -125,8 +127,6 @@ class Pronouncer:
         whole = self._find(text.lower()) or self._find(bare.lower())
         if whole:
             return whole
-        if "-" in bare:
-            return self._hyphened(bare, is_shouted)
         humps = _HUMPS.findall(bare)
         if not is_shouted and len(humps) > 1 and "'" not in bare:  # "iPhone", "GitHub"
             return " ".join(self._units_of(hump, False, True) for hump in humps)
@@ -145,12 +145,13 @@ class Pronouncer:
         spelt = self.spell_out(capitals)
         return morphology.add_s(spelt) if capitals != text else spelt
 
-    def _hyphened(self, text: str, is_shouted: bool) -> str:
-        first, rest = text.split("-", 1)
-        sounds = self._units_of(rest, is_shouted, True)
-        if first.lower() in morphology.PREFIXES:
-            return morphology.PREFIXES[first.lower()] + sounds
-        return f"{self._units_of(first, is_shouted, True)} {sounds}"
+    def _hyphened(self, parts: list[str], is_shouted: bool) -> str:
+        """Parts with a space between, but a prefix belongs to its word: "re-enter"."""
+        sounds = [
+            morphology.PREFIXES.get(part.lower()) or self._units_of(part, is_shouted, True) + " "
+            for part in parts[:-1]
+        ]
+        return "".join([*sounds, self._units_of(parts[-1], is_shouted, True)])
 
     def _find_or_derive(self, word: str, depth: int = 0) -> str | None:
         units = _WEAK_FORMS.get(word) or self._dictionary.get(word)

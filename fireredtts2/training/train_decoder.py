@@ -44,7 +44,7 @@ class DecoderTrainConfig:
     total_steps: int = 2000
     adversarial_from_step: int = 500
     max_seconds: float = float("inf")
-    save_every: int = 100
+    save_every: int = 50
     seed: int = 0
 
 

@@ -1,0 +1,170 @@
+"""English to units of speech, with the dictionary that ships with the embedded model."""
+
+import random
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import fireredtts2
+from fireredtts2.phonemes import LETTERS, UNITS, from_arpabet
+from fireredtts2.pronunciation import Pronouncer, letters_for
+from recipes.mini.build_pronunciations import parse, without_derivable
+from recipes.mini.build_tokenizer import build_tokenizer
+
+DICTIONARY = Path(fireredtts2.__file__).parent / "models" / "mini" / "pronunciations.txt.gz"
+MAX_DICTIONARY_BYTES = 1_200_000
+
+
+@pytest.fixture(scope="module")
+def pronouncer() -> Pronouncer:
+    return Pronouncer.from_file(DICTIONARY)
+
+
+def sounds(*words: str) -> str:
+    return " ".join(map(from_arpabet, words))
+
+
+def test_the_alphabet() -> None:
+    assert len(set(UNITS)) == len(UNITS) == 90
+    assert all(len(unit) == 1 for unit in UNITS)
+    assert DICTIONARY.stat().st_size <= MAX_DICTIONARY_BYTES
+
+
+@pytest.mark.parametrize("phone", ["XX", "AH", "B1", "AH3", ""])
+def test_not_arpabet(phone: str) -> None:
+    with pytest.raises(ValueError, match="not an ARPAbet phoneme"):
+        from_arpabet(phone or "1")
+
+
+def test_a_sentence_keeps_its_punctuation(pronouncer: Pronouncer) -> None:
+    hello, world = sounds("HH AH0 L OW1"), sounds("W ER1 L D")
+    assert pronouncer.to_units("Hello, world!") == f"{hello}, {world}!"
+    assert pronouncer.to_units("“Hello” — world… world?") == f'"{hello}" - {world}, {world}?'
+    assert pronouncer.to_units("Hello (world).") == f"{hello}, {world}."
+
+
+@pytest.mark.parametrize(
+    ("word", "phones"),
+    [
+        ("zogs", None),
+        ("podcasters", "P AA1 D K AE2 S T ER0 Z"),
+        ("unhelpfully", "AH0 N HH EH1 L P F AH0 L IY0"),
+        ("colour", "K AH1 L ER0"),
+        ("organise", "AO1 R G AH0 N AY2 Z"),
+        ("centre", "S EH1 N T ER0"),
+        ("raincoat", "R EY1 N K OW2 T"),
+        ("Anna's", "AE1 N AH0 Z"),
+        ("boss's", "B AA1 S AH0 Z"),
+        ("re-read", "R IY0 R IY1 D"),
+        ("FBI", "EH2 F B IY2 AY1"),
+        ("don’t", "D OW1 N T"),
+        ("café", "K AH0 F EY1"),
+    ],
+)
+def test_words(pronouncer: Pronouncer, word: str, phones: str | None) -> None:
+    expected = letters_for(word) if phones is None else from_arpabet(phones)
+    assert pronouncer.to_units(word) == expected
+
+
+def test_derived_words_are_known_by_rule() -> None:
+    small = Pronouncer(
+        {
+            "kind": from_arpabet("K AY1 N D"),
+            "hope": from_arpabet("HH OW1 P"),
+            "stop": from_arpabet("S T AA1 P"),
+            "city": from_arpabet("S IH1 T IY0"),
+            "colour": "",
+            "snow": from_arpabet("S N OW1"),
+            "ball": from_arpabet("B AO1 L"),
+        }
+    )
+    assert small.to_units("unkindness") == from_arpabet("AH0 N K AY1 N D N AH0 S")
+    assert small.to_units("hoped") == from_arpabet("HH OW1 P T")
+    assert small.to_units("stopping") == from_arpabet("S T AA1 P IH0 NG")
+    assert small.to_units("cities") == from_arpabet("S IH1 T IY0 Z")
+    assert small.to_units("snowballs") == from_arpabet("S N OW1 B AO1 L Z")
+    assert small.to_units("gnarl") == "gnarl"
+    assert not small.knows("gnarl")
+
+
+def test_heteronyms(pronouncer: Pronouncer) -> None:
+    def last(text: str) -> str:
+        return pronouncer.to_units(text).split()[-1]
+
+    assert last("I will read") != last("I have read")
+    assert last("they live") == from_arpabet("L IH1 V")
+    assert pronouncer.to_units("live music").split()[0] == from_arpabet("L AY1 V")
+    assert last("the record") != last("to record")
+    assert last("a close") != last("please close")
+    assert pronouncer.to_units("the apple").split()[0] == from_arpabet("DH IY0")
+    assert pronouncer.to_units("the pear").split()[0] == from_arpabet("DH AH0")
+
+
+def test_capitals(pronouncer: Pronouncer) -> None:
+    spelt = sounds("JH IY1", "P IY1", "T IY1")
+    assert pronouncer.to_units("a GPT").split(" ", 1)[1] == spelt
+    assert pronouncer.to_units("NASA") == pronouncer.to_units("nasa")
+    assert pronouncer.to_units("the US").endswith(sounds("Y UW1", "EH1 S"))
+    assert pronouncer.to_units("with us").endswith(from_arpabet("AH1 S"))
+    assert pronouncer.to_units("GitHub") == pronouncer.to_units("git hub")
+    assert pronouncer.to_units("LOOK AT THIS NOW") == pronouncer.to_units("look at this now")
+    assert pronouncer.to_units("grade A").endswith(from_arpabet("EY1"))
+    assert pronouncer.to_units("the U.S. army") == pronouncer.to_units("the US army")
+
+
+def test_letters() -> None:
+    assert letters_for("Zoë") == "zoe"
+    assert letters_for("well-known") == "well known"
+    assert letters_for("don't") == "don't"
+    assert letters_for("你好") == ""
+
+
+def test_spelling_at_random(pronouncer: Pronouncer) -> None:
+    text = "The quick brown fox jumps."
+    assert pronouncer.to_units(text, 1.0, random.Random(0)) == text.lower()
+    first = pronouncer.to_units(text, 0.5, random.Random(1))
+    assert first == pronouncer.to_units(text, 0.5, random.Random(1))
+    assert set(first) & set(LETTERS)
+    assert first not in (text.lower(), pronouncer.to_units(text))
+    with pytest.raises(ValueError, match="needs rng"):
+        pronouncer.to_units(text, 0.5)
+
+
+@given(st.text(max_size=60))
+def test_only_units_come_out(text: str) -> None:
+    pronouncer = Pronouncer({"a": from_arpabet("AH0"), "cat": from_arpabet("K AE1 T")})
+    assert set(pronouncer.to_units(text)) <= set(UNITS)
+
+
+@pytest.mark.parametrize("unit", ["a", "a-", "un", "'", "A ", "- ", ", ", "(", "é"])
+def test_long_text(pronouncer: Pronouncer, unit: str) -> None:
+    pronouncer.to_units(unit * (50_000 // len(unit)))
+
+
+@pytest.mark.parametrize("content", [b"", b"not gzip", b"\x1f\x8b\x08\x00"])
+def test_a_bad_file(tmp_path: Path, content: bytes) -> None:
+    path = tmp_path / "pronunciations.txt.gz"
+    path.write_bytes(content)
+    with pytest.raises(ValueError, match="pronunciations"):
+        Pronouncer.from_file(path)
+    with pytest.raises(ValueError, match="cannot read"):
+        Pronouncer.from_file(tmp_path / "missing.gz")
+
+
+def test_building_leaves_out_what_rules_make() -> None:
+    words = parse(["cat K AE1 T", "cat(2) K AA1 T", "cats K AE1 T S # note", "!x X", "gas G AE1 S"])
+    assert words == {
+        "cat": from_arpabet("K AE1 T"),
+        "cats": from_arpabet("K AE1 T S"),
+        "gas": from_arpabet("G AE1 S"),
+    }
+    assert sorted(without_derivable(words)) == ["cat", "gas"]
+
+
+def test_the_tokenizer_has_a_token_for_each_unit(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(tmp_path / "tokenizer.json", ["<|text_start|>", "[S1]"])
+    assert tokenizer.encode("".join(UNITS)).ids == list(range(len(UNITS)))
+    assert tokenizer.encode("[S1]<|text_start|>K你😀").ids == [91, 90, UNITS.index("K")]
+    assert tokenizer.decode([91, 90, 0], skip_special_tokens=False) == "[S1]<|text_start|> "
