@@ -28,7 +28,7 @@ CORE_PACKAGES = {
     "typer": "typer",
     "rich": "rich",
 }
-EVALUATION_PACKAGES = ("faster-whisper", "jiwer", "resemblyzer", "speechmos")
+EVALUATION_PACKAGES = ("faster-whisper", "whisper-normalizer", "resemblyzer", "speechmos")
 #: What speeds bfloat16 and float32 up, as Linux names it.
 CPU_FEATURES = ("avx2", "avx512f", "avx512_bf16", "amx_bf16")
 TRIAL_TEXT = "Hello there."

@@ -179,9 +179,7 @@ class Pronouncer:
 def letters_for(word: str) -> str:
     """Spells a word by its own letters: "Zoë" gives "zoe", "well-known" gives "well known"."""
     folded = punctuation.fold(word).lower()
-    return " ".join(
-        "".join(c for c in part if c in _SPELT_MARKS) for part in re.split("[ -]+", folded)
-    )
+    return " ".join("".join(c if c in _SPELT_MARKS else " " for c in folded).split())
 
 
 _SPELT_MARKS = frozenset("abcdefghijklmnopqrstuvwxyz'")

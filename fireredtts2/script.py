@@ -127,7 +127,7 @@ def parse_script(text: str, format: ScriptFormat | None = None) -> Script:
     turns = _with_pauses(raw, speakers)
     if not turns:
         raise ValueError("the script has no turns; write at least one, such as [S1] Hello.")
-    names = {speaker: name for name, speaker in speakers.items() if speaker != name}
+    names = {speaker: name for name, speaker in speakers.items() if not _explicit(name)}
     return Script(tuple(turns), names, _voices_by_speaker(voices, speakers))
 
 

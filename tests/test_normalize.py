@@ -3,7 +3,7 @@
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fireredtts2.english.number_words import Reading, cardinal, digits, ordinal, year
@@ -88,11 +88,13 @@ def test_every_number_has_words(number: int) -> None:
     assert not any(map(str.isdigit, cardinal(number) + ordinal(number)))
 
 
+@settings(max_examples=50, deadline=None)
 @given(st.text(max_size=80))
 def test_nothing_breaks_it_and_no_digit_stays(text: str) -> None:
     assert not any(character in "0123456789" for character in normalize(text))
 
 
+@settings(deadline=None)
 @given(st.text(alphabet="1290.,:/-$%'\"apmkst #@°x", max_size=30))
 def test_numbers_in_any_company(text: str) -> None:
     assert not any(character in "0123456789" for character in normalize(text))
@@ -102,4 +104,4 @@ def test_numbers_in_any_company(text: str) -> None:
     "unit", ["a", "ab", "1", "1,", "1-", "1:", "$1", "a.", "A.", "-", "(1) ", "Dr. ", ", "]
 )
 def test_long_text_takes_no_longer_than_its_length(unit: str) -> None:
-    normalize(unit * (50_000 // len(unit)))
+    normalize(unit * (10_000 // len(unit)))

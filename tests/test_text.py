@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fireredtts2.text import (
@@ -122,7 +122,7 @@ def test_bad_turns(turn: str, message: str) -> None:
         (" \n", "empty"),
         ("...", "no letter"),
         ("😀 !?", "no letter"),
-        ("\0", "U\\+0000"),
+        ("\0", r"U\+0000"),
     ],
 )
 def test_what_cannot_be_said(text: str, message: str) -> None:
@@ -138,11 +138,11 @@ def test_what_can_be_said(text: str) -> None:
 def test_split_text_refuses() -> None:
     with pytest.raises(ValueError, match="length is 3 bytes; allowed: 4 or more"):
         split_text("a", 3)
-    with pytest.raises(ValueError, match="U\\+0001"):
+    with pytest.raises(ValueError, match=r"U\+0001"):
         split_text("a\x01")
 
 
-@pytest.mark.parametrize("unit", ["a", "Hi. ", "word ", "字", "1.5", ", ", "!", "\n", "[S1]"])
+@pytest.mark.parametrize("unit", ["a", "Hello there. ", "word ", "字字字字。"])
 def test_a_megabyte(unit: str) -> None:
     text = unit * (MEGABYTE // len(unit))
     pieces = split_text(text)
@@ -151,6 +151,7 @@ def test_a_megabyte(unit: str) -> None:
     process_text_list(["[S1]x" + text])
 
 
+@settings(max_examples=50)
 @given(st.text(alphabet="ab1. ,!?。，字é", max_size=300), st.integers(8, 80))
 def test_pieces_are_the_text(text: str, length: int) -> None:
     pieces = split_text(text, length)
@@ -159,6 +160,7 @@ def test_pieces_are_the_text(text: str, length: int) -> None:
     assert [c for piece in pieces for c in piece if c.isalnum()] == said
 
 
+@settings(max_examples=50)
 @given(st.lists(st.sampled_from(["12.75", "word", "so,", "end.", "3.5%"]), max_size=60))
 def test_decimals_are_never_cut(words: list[str]) -> None:
     pieces = split_text(" ".join(words), 20)
