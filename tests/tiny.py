@@ -122,7 +122,10 @@ class ScriptedRunner(ModelRunner):
             left = self._left[slot]
             if left == 0:
                 frame.zero_()
-            elif left is not None:
+                continue
+            if not frame.any():
+                frame[0] = 1  # the model itself drew an end: only the script may
+            if left is not None:
                 self._left[slot] = left - 1
         return frames
 
