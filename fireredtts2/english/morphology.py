@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 
+from fireredtts2.english.word_sets import word_set
 from fireredtts2.phonemes import VOWEL_UNITS, from_arpabet
 
 Find = Callable[[str], "str | None"]
@@ -17,6 +18,7 @@ MIN_COMPOUND_PART_LETTERS = 3
 
 _SIBILANTS = tuple(map(from_arpabet, ("S", "Z", "SH", "ZH", "CH", "JH")))
 _VOICELESS = tuple(map(from_arpabet, ("P", "T", "K", "F", "TH", "S", "SH", "CH")))
+_NG = from_arpabet("NG")
 _TEETH_STOPS = tuple(map(from_arpabet, ("T", "D")))
 
 #: Endings that only add sounds, longest first.
@@ -32,7 +34,7 @@ _SUFFIXES = {
         "ably": "AH0 B L IY0", "ings": "IH0 NG Z", "ism": "IH2 Z AH0 M", "ist": "AH0 S T",
         "ize": "AY2 Z", "ful": "F AH0 L", "ing": "IH0 NG", "ish": "IH0 SH", "ous": "AH0 S",
         "est": "AH0 S T", "dom": "D AH0 M", "ers": "ER0 Z", "or": "ER0", "er": "ER0", "ly": "L IY0",
-        "in'": "IH0 N", "al": "AH0 L", "y": "IY0",
+        "al": "AH0 L", "y": "IY0",
     }.items()
 }  # fmt: skip
 
@@ -41,6 +43,9 @@ PREFIXES = {
     for prefix, phones in {
         "counter": "K AW1 N T ER0", "electro": "IH0 L EH1 K T R OW0", "hyper": "HH AY1 P ER0",
         "inter": "IH1 N T ER0", "intra": "IH1 N T R AH0", "micro": "M AY1 K R OW0",
+        "cyber": "S AY1 B ER0", "mega": "M EH1 G AH0", "mini": "M IH1 N IY0",
+        "nano": "N AE1 N OW0", "bio": "B AY1 OW0", "eco": "IY1 K OW0", "geo": "JH IY1 OW0",
+        "neo": "N IY1 OW0",
         "multi": "M AH1 L T IY0", "photo": "F OW1 T OW0", "super": "S UW1 P ER0",
         "trans": "T R AE1 N Z", "ultra": "AH1 L T R AH0", "under": "AH1 N D ER0",
         "anti": "AE1 N T IY0", "auto": "AO1 T OW0", "fore": "F AO1 R", "over": "OW1 V ER0",
@@ -55,6 +60,18 @@ _CONTRACTIONS = {
     "'ll": from_arpabet("AH0 L"), "'d": from_arpabet("D"), "'ve": from_arpabet("AH0 V"),
     "'re": from_arpabet("ER0"), "n't": from_arpabet("AH0 N T"), "'m": from_arpabet("M"),
 }  # fmt: skip
+
+#: Words of three letters that compounds are made of; the dictionary has many names of that length.
+_SHORT_PARTS = word_set(
+    "air any arm art bag ban bar bat bay bed bee bet bid big bit box boy bug bus buy cab can "
+    "cap car cat cow cup cut day dog dry ear egg end eye fan fat fit fly for fox fun fur gas "
+    "get god gun guy hat hay hen her him hip his hit hot ice ink ivy jam jar jaw jet job joy "
+    "key kid lap law leg lid lip log lot low mad man map may men mid mix mob mud net new not "
+    "now nut oak off oil old one our out own paw pay pea pen pet pie pig pin pit pop pot pub "
+    "put rag rat raw red rib rod row rub run sad saw sea set sex she sky son spy sub sun tag "
+    "tap tar tax tea ten tie tin tip toe top toy try tub two use van war wax way web wet who "
+    "win you zip"
+)
 
 #: British spellings and their American ones, which the dictionary has.
 _BRITISH = [
@@ -85,9 +102,11 @@ def derive(word: str, find: Find, known: Find) -> str | None:
     Returns:
         The units, or None if no rule applies.
     """
-    for rule in (_contraction, _plural, _past, _spelling, _suffix, _prefix):
-        if units := rule(word, find):
-            return units
+    # NOTE: one step from the dictionary comes before two: "timbered" is "timber", not "tim" "bere".
+    for look_up in (known, find):
+        for rule in (_contraction, _plural, _past, _dropped_g, _suffix, _prefix, _spelling):
+            if units := rule(word, look_up):
+                return units
     return _compound(word, known)
 
 
@@ -114,8 +133,8 @@ def stems(stem: str) -> Iterator[str]:
     if re.search(r"[^aeiou][aeiou][^aeiouwxy]$|[cgsvuz]$", stem):
         yield stem + "e"
     yield stem
-    if len(stem) > MIN_STEM_LETTERS and stem[-1] == stem[-2]:
-        yield stem[:-1]
+    if len(stem) > MIN_STEM_LETTERS and (stem[-1] == stem[-2] or stem.endswith("ck")):
+        yield stem[:-1]  # "stopped", "picnicked"
     yield stem + "e"
 
 
@@ -150,6 +169,13 @@ def _past(word: str, find: Find) -> str | None:
     return add_ed(units) if units else None
 
 
+def _dropped_g(word: str, find: Find) -> str | None:
+    """ "lookin" and "lookin'"."""
+    full = word.removesuffix("'") + "g"
+    units = find(full) if full.endswith("ing") and len(full) > MIN_STEM_LETTERS + 2 else None
+    return units[:-1] + from_arpabet("N") if units and units.endswith(_NG) else None
+
+
 def _spelling(word: str, find: Find) -> str | None:
     for pattern, american in _BRITISH:
         respelt, count = pattern.subn(american, word, count=1)
@@ -170,7 +196,8 @@ def _suffix(word: str, find: Find) -> str | None:
             return units + sounds
         options = stems(stem) if ending[0] in "aeiouy" else _before_consonant(stem)
         if units := _first(options, find):
-            return units + sounds
+            is_double = ending == "ly" and units.endswith(sounds[0])  # "dully" has one L
+            return units + (sounds[1:] if is_double else sounds)
     return None
 
 
@@ -193,9 +220,10 @@ def _compound(word: str, known: Find) -> str | None:
     size = MIN_COMPOUND_PART_LETTERS
     cuts = sorted(range(size, len(word) - size + 1), key=lambda cut: abs(2 * cut - len(word)))
     for cut in cuts:
-        parts = known(word[:cut]), known(word[cut:])
-        if all(part and VOWEL_UNITS & set(part) for part in parts):
-            return "".join(part for part in parts if part)
+        halves = word[:cut], word[cut:]
+        units = [known(half) for half in halves if len(half) > size or half in _SHORT_PARTS]
+        if len(units) == len(halves) and all(part and VOWEL_UNITS & set(part) for part in units):
+            return "".join(part for part in units if part)
     return None
 
 

@@ -21,6 +21,7 @@ from fireredtts2.pronunciation import Pronouncer
 logger = logging.getLogger(__name__)
 
 _WORD = re.compile(r"[a-z]+(?:'[a-z]+)*'?|'(?:bout|cause|em|n|round|til|tis|twas)")
+MAX_SHORT_LETTERS = 7
 _ADDITIONS = Path(__file__).with_name("pronunciation_additions.txt")
 
 
@@ -46,7 +47,9 @@ def without_derivable(words: dict[str, str]) -> dict[str, str]:
     """Leaves out plurals, possessives and the like that the rules make from the rest alike."""
     kept: dict[str, str] = {}
     for word in sorted(words, key=lambda word: (len(word), word)):
-        if not word.endswith(("s", "'s", "s'", "ed", "ing", "ly", "ness")):
+        # NOTE: short words stay, since they are parts of compounds ("belly" in "bellybutton").
+        is_short = len(word) <= MAX_SHORT_LETTERS and not word.endswith(("'s", "s'"))
+        if is_short or not word.endswith(("s", "s'", "ed", "ing", "ly", "ness")):
             kept[word] = words[word]
     for word in sorted(words.keys() - kept.keys(), key=lambda word: (len(word), word)):
         # NOTE: a fresh pronouncer each time, since one remembers what it did not know.
