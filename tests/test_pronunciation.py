@@ -63,7 +63,7 @@ def test_a_sentence_keeps_its_punctuation(pronouncer: Pronouncer) -> None:
         ("café", "K AH0 F EY1"),
         ("timbered", "T IH1 M B ER0 D"),
         ("picnicked", "P IH1 K N IH2 K T"),
-        ("gettin'", "G EH1 T IH0 N"),
+        ("vloggin'", "V L AA1 G IH0 N"),
         ("dully", "D AH1 L IY0"),
         ("bellybutton", "B EH1 L IY0 B AH1 T AH0 N"),
     ],
@@ -161,14 +161,20 @@ def test_a_bad_file(tmp_path: Path, content: bytes) -> None:
 
 def test_building_leaves_out_what_rules_make() -> None:
     words = parse(
-        ["kitten K IH1 T AH0 N", "kitten(2) K", "kittens K IH1 T AH0 N Z # note", "!x X", "gas G"]
+        [
+            "mountain M AW1 N T AH0 N",
+            "mountain(2) K",
+            "mountains M AW1 N T AH0 N Z # note",
+            "!x X",
+            "gas G",
+        ]
     )
     assert words == {
-        "kitten": from_arpabet("K IH1 T AH0 N"),
-        "kittens": from_arpabet("K IH1 T AH0 N Z"),
+        "mountain": from_arpabet("M AW1 N T AH0 N"),
+        "mountains": from_arpabet("M AW1 N T AH0 N Z"),
         "gas": from_arpabet("G"),
     }
-    assert sorted(without_derivable(words)) == ["gas", "kitten"]
+    assert sorted(without_derivable(words)) == ["gas", "mountain"]
 
 
 def test_the_tokenizer_has_a_token_for_each_unit(tmp_path: Path) -> None:
