@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 import soundfile
 
-HELD_OUT_LAST_DIGITS = range(4)  # of 100
+from fireredtts2.training.corpus import is_held_out
+
 RARE_WORDS_KIND = "list"  # word lists, on which the recogniser errs more than any codec
 MIN_RECORDING_S = 2.0  # shorter clips make poor speaker embeddings
 
@@ -34,11 +35,6 @@ class HeldOutClip:
         """Decodes to (samples,) float32 and its rate in Hz."""
         audio, rate_hz = soundfile.read(io.BytesIO(self.encoded), dtype="float32", always_2d=True)
         return audio[:, 0], rate_hz
-
-
-def is_held_out(clip_id: int) -> bool:
-    """Whether a clip was never trained on."""
-    return clip_id % 100 in HELD_OUT_LAST_DIGITS
 
 
 def read_held_out(corpus: str | Path) -> list[HeldOutClip]:

@@ -6,9 +6,7 @@ codebooks start from the latents (`codebook.start_from_data`) and learn by movin
 
 from __future__ import annotations
 
-import json
 import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +18,7 @@ from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codebook import start_from_data, update_averages
 from fireredtts2.training.codec_data import CodecBatch, CodecData
+from fireredtts2.training.run import run
 from fireredtts2.training.schedule import learning_rate
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 
@@ -159,20 +158,10 @@ def train(codec: RedCodec, work: Path, config: CodecTrainConfig, out: Path) -> N
         log.info("going on from step %d", stage.step_count)
     data = CodecData(work, config.crop_frames)
     batches = data.batches(config.chunks_per_step, config.seed + stage.step_count)
-    began = time.time()
-    while stage.step_count < config.total_steps and time.time() - began < config.max_seconds:
+
+    def step() -> dict[str, float]:
         if stage.step_count >= config.quantize_after_steps and not stage.quantizing:
             stage.start_quantizing([next(batches) for _ in range(LATENT_BATCHES)])
-        losses = stage.step(next(batches))
-        if stage.step_count % 20 == 0:
-            row = {"step": stage.step_count, "seconds": round(time.time() - began)}
-            log.info(json.dumps(row | {k: round(v, 4) for k, v in losses.items()}))
-        if stage.step_count % config.save_every == 0:
-            save(stage, out)
-    save(stage, out)
+        return stage.step(next(batches))
 
-
-def save(stage: StageOne, out: Path) -> None:
-    partial = out.with_suffix(".part")
-    torch.save(stage.state(), partial)
-    partial.rename(out)
+    run(stage, step, config, out)

@@ -6,9 +6,6 @@ most (paper, section 2.1: perceptual loss in the last steps).
 
 from __future__ import annotations
 
-import json
-import logging
-import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,10 +18,10 @@ from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
 from fireredtts2.training.discriminators import Discriminators
+from fireredtts2.training.run import run
 from fireredtts2.training.schedule import learning_rate
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 
-log = logging.getLogger(__name__)
 # Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
 # turns as well as short ones.
 CROP_FRAMES = (12, 20, 40, 75)
@@ -132,7 +129,6 @@ class StageTwo:
     def _adversarial_losses(self, made: Tensor, audio: Tensor) -> dict[str, Tensor]:
         size = self.config.adversarial_frames * OUTPUT_SAMPLES_PER_FRAME
         first = int(torch.randint(made.shape[1] - size + 1, ()))
-        # Few long crops are cut into as many short ones as there are in a batch of short crops.
         made, audio = made[:, first : first + size], audio[:, first : first + size]
         judged = self.discriminators.loss(made, audio)
         self.judge_optimizer.zero_grad(set_to_none=True)
@@ -164,21 +160,9 @@ class StageTwo:
         self.judge_optimizer.load_state_dict(state["judge_optimizer"])
         self.step_count = state["step"]
 
-    def save(self, out: Path) -> None:
-        partial = out.with_suffix(".part")
-        torch.save(self.state(), partial)
-        partial.rename(out)
-
 
 def train(stage: StageTwo, data: CodesData, out: Path) -> None:
     """Runs to `total_steps` or `max_seconds`, saving to `out` on the way."""
-    config, began = stage.config, time.time()
+    config = stage.config
     batches = data.batches(config.frames_per_step, config.seed + stage.step_count)
-    while stage.step_count < config.total_steps and time.time() - began < config.max_seconds:
-        losses = stage.step(*next(batches))
-        if stage.step_count % 20 == 0:
-            row = {"step": stage.step_count, "seconds": round(time.time() - began)}
-            log.info(json.dumps(row | {k: round(v, 4) for k, v in losses.items()}))
-        if stage.step_count % config.save_every == 0:
-            stage.save(out)
-    stage.save(out)
+    run(stage, lambda: stage.step(*next(batches)), config, out)

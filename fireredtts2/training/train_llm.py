@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import copy
-import json
-import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,8 +14,8 @@ from fireredtts2.training.attention_guide import AttentionGuide
 from fireredtts2.training.llm_data import Composer, LlmBatch, Mixture
 from fireredtts2.training.losses import dual_transformer_loss
 from fireredtts2.training.muon import Muon
+from fireredtts2.training.run import run
 
-log = logging.getLogger(__name__)
 WARMUP_STEPS = 30
 COOLDOWN_SHARE = 0.35  # of the run, at its end: the rate falls linearly to zero
 AVERAGE_DECAY = 0.99
@@ -136,24 +133,16 @@ class LlmTrainer:
         self.step_count = state["step"]
         self.generator.set_state(state["random"])
 
-    def save(self, out: Path) -> None:
-        partial = out.with_suffix(".part")
-        torch.save(self.state(), partial)
-        partial.rename(out)
-
 
 def train(trainer: LlmTrainer, composer: Composer, out: Path) -> None:
     """Runs to `total_steps` or `max_seconds`, saving to `out` on the way."""
-    config, began = trainer.config, time.time()
+    config = trainer.config
     seed = config.seed + trainer.step_count
     monologue = composer.batches(config.sequences_per_step, MONOLOGUE, seed)
     conversation = composer.batches(config.sequences_per_step, CONVERSATION, seed + 1)
-    while trainer.step_count < config.total_steps and time.time() - began < config.max_seconds:
+
+    def step() -> dict[str, float]:
         late = trainer.step_count >= config.conversation_from * config.total_steps
-        losses = trainer.step(next(conversation if late else monologue))
-        if trainer.step_count % 10 == 0:
-            row = {"step": trainer.step_count, "seconds": round(time.time() - began)}
-            log.info(json.dumps(row | {k: round(v, 4) for k, v in losses.items()}))
-        if trainer.step_count % config.save_every == 0:
-            trainer.save(out)
-    trainer.save(out)
+        return trainer.step(next(conversation if late else monologue))
+
+    run(trainer, step, config, out, log_every=10)

@@ -12,7 +12,6 @@ gives.
 
 from __future__ import annotations
 
-import json
 import random
 import sys
 import time
@@ -30,6 +29,7 @@ from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.english.number_words import Reading
 from fireredtts2.normalize import normalize
 from fireredtts2.pronunciation import Pronouncer
+from fireredtts2.training.corpus import is_held_out, open_samples, read_index
 from recipes.mini.ctc_aligner import (
     CtcAligner,
     best_path,
@@ -45,7 +45,6 @@ SAMPLES_PER_STEP = OUTPUT_RATE_HZ // 50
 STEPS_PER_FRAME = OUTPUT_SAMPLES_PER_FRAME // SAMPLES_PER_STEP
 QUIET_DB = -38.0  # below the loud parts of the clip
 TRAINING_FILES = 3
-HELD_OUT_IDS = range(4)  # of every 100, as in every step of the recipe
 CTC_STEPS = 700
 BORDER_STEPS = 250
 CLIPS_PER_STEP = 16
@@ -196,8 +195,8 @@ def train_aligner(clips: list[Clip]) -> CtcAligner:
     """Trains by CTC, then on the borders that its own alignment gives."""
     torch.manual_seed(0)
     model = CtcAligner(clips[0].features.shape[1])
-    held_out = [clip for clip in clips if clip.id % 100 in HELD_OUT_IDS]
-    learnt = [clip for clip in clips if clip.id % 100 not in HELD_OUT_IDS]
+    held_out = [clip for clip in clips if is_held_out(clip.id)]
+    learnt = [clip for clip in clips if not is_held_out(clip.id)]
     began = time.process_time()
     loss = train(model, lambda batch: ctc_loss(model, batch), learnt, CTC_STEPS)
     print(f"ctc: loss {loss:.3f}, errors {error_rate(model, held_out):.1%}", flush=True)
@@ -250,10 +249,9 @@ def write_alignment(target: Path, model: CtcAligner, clips: list[Clip]) -> None:
 
 def main(work_dir: str, pronunciations: str = PRONUNCIATIONS) -> None:
     work = Path(work_dir)
-    lines = (work / "index.jsonl").read_text().splitlines()
-    rows = {row["id"]: row for row in map(json.loads, lines)}
+    rows = read_index(work)
     units = clip_units(rows, pronunciations)
-    audio = np.memmap(work / "audio_24k.i16", np.int16, "r")
+    audio = open_samples(work)
     paths = sorted(work.glob("features_[0-9][0-9][0-9].npz"))
     weights = work / "align_model.pt"
     if not weights.exists():

@@ -8,6 +8,7 @@ from fireredtts2.llm.prompt import PADDING_SEGMENT
 from fireredtts2.training.attention_guide import NO_TARGET
 from fireredtts2.training.llm_data import Clip, Composer, Mixture, TextMarks
 from fireredtts2.training.muon import Muon, orthogonalize
+from fireredtts2.training.run import save
 from fireredtts2.training.train_llm import CONVERSATION, LlmTrainConfig, LlmTrainer, rate_factor
 from tests import tiny
 
@@ -131,7 +132,7 @@ def test_a_saved_run_goes_on_exactly(composer, tmp_path):
     cut = trainer()
     for batch in batches[:2]:
         cut.step(batch)
-    cut.save(tmp_path / "llm.pt")
+    save(cut, tmp_path / "llm.pt")
     resumed = trainer(seed=9)
     resumed.load(torch.load(tmp_path / "llm.pt", weights_only=True))
     for batch in batches[2:]:
