@@ -71,7 +71,9 @@ class LLMConfig:
     """Contents of `config_llm.json` under "llm_models".
 
     `flavors` is ours: sizes of flavors that are not among `FLAVORS`, so that a checkpoint of any
-    size describes itself. So is `trained_rows`: the longest sequence that training showed.
+    size describes itself. So are `trained_rows`, the longest sequence that training showed, and
+    `sampling`, how this model is best sampled where the caller does not say (by the names of
+    `fireredtts2.llm.sampling.SamplingParams`).
     """
 
     backbone_flavor: str
@@ -82,6 +84,7 @@ class LLMConfig:
     decoder_loss_weight: float
     flavors: Mapping[str, TransformerConfig] = dataclasses.field(default_factory=dict)
     trained_rows: int = MAX_CONTEXT_ROWS
+    sampling: Mapping[str, float] = dataclasses.field(default_factory=dict)
 
     @property
     def backbone(self) -> TransformerConfig:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fireredtts2.audio import AudioSource
 from fireredtts2.engine.errors import SpeechError
-from fireredtts2.engine.options import Options, OptionValues
+from fireredtts2.engine.options import OptionValues
 from fireredtts2.engine.prompter import VoiceLike
 from fireredtts2.engine.published_calls import PublishedCalls
 from fireredtts2.engine.studio import Direction
@@ -118,7 +118,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
             ValueError: bad script, voice or option.
             SpeechError: a turn failed in every attempt; it holds the turns before.
         """
-        chosen = Options.from_keywords(options)
+        chosen = self.studio.options(options)
         direction = Direction(chosen, True, on_turn, on_progress)
         return collect(self.studio.dialogue(script, voices, direction), chosen.seed)
 
@@ -132,7 +132,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         **options: Unpack[OptionValues],
     ) -> Speech:
         """Speaks a text of any length in one voice; arguments as for `dialogue`."""
-        chosen = Options.from_keywords(options)
+        chosen = self.studio.options(options)
         direction = Direction(chosen, True, on_turn, on_progress)
         return collect(self.studio.say(text, voice, direction), chosen.seed)
 
@@ -159,7 +159,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
                 again unheard; for writing files.
             **options: see the class.
         """
-        chosen = Options.from_keywords(options)
+        chosen = self.studio.options(options)
         direction = Direction(chosen, hold_turns, on_turn, on_progress)
         return self.studio.dialogue(script, voices, direction)
 
@@ -174,7 +174,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         **options: Unpack[OptionValues],
     ) -> Iterator[AudioChunk]:
         """`say` as a stream; `hold_turns` as for `stream_dialogue`."""
-        chosen = Options.from_keywords(options)
+        chosen = self.studio.options(options)
         direction = Direction(chosen, hold_turns, on_turn, on_progress)
         return self.studio.say(text, voice, direction)
 
@@ -188,7 +188,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         **options: Unpack[OptionValues],
     ) -> Iterator[AudioChunk]:
         """`generate` as a stream."""
-        direction = Direction(Options.from_keywords(options), hold=False)
+        direction = Direction(self.studio.options(options), hold=False)
         return self.studio.turn(text, speaker, context, direction)
 
     # --- Voices -------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable
@@ -16,7 +17,14 @@ import fireredtts2
 from fireredtts2 import FireRedTTS2, FireRedTTS2_Stream, Segment, SpeechError, Turn, Voice
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.device import available_devices, resolve_device, resolve_dtype
-from tests.tiny import CODEBOOK_SIZE, NUM_CODEBOOKS, ScriptedRunner, script_turns
+from fireredtts2.llm.sampling import SamplingParams
+from tests.tiny import (
+    CODEBOOK_SIZE,
+    NUM_CODEBOOKS,
+    ScriptedRunner,
+    script_turns,
+    write_checkpoint,
+)
 
 SCRIPT = ["[S1]Hello there.", "[S2]Hi, how are you?"]
 FRAME = OUTPUT_SAMPLES_PER_FRAME
@@ -258,6 +266,31 @@ def test_sampling_of_both_transformers_reaches_them(tts: Scripted):
     first = drawn.turns[0].codes[:, 0]
     assert first[0] == one.turns[0].codes[0, 0]
     assert not torch.equal(first, one.turns[0].codes[:, 0])
+
+
+def with_sampling(folder: Path, sampling: dict) -> Path:
+    path = write_checkpoint(folder) / "config_llm.json"
+    values = json.loads(path.read_text())
+    values["llm_models"]["sampling"] = sampling
+    path.write_text(json.dumps(values))
+    return folder
+
+
+def test_a_checkpoint_names_its_own_sampling(tmp_path: Path):
+    folder = with_sampling(tmp_path / "cool", {"temperature": 0.5, "depth_topk": 3})
+    options = FireRedTTS2(folder, device="cpu").studio.options
+    assert options({"seed": 1}).sampling == SamplingParams(0.5, depth_topk=3)
+    assert options({"temperature": 0.9, "topk": None}).sampling == SamplingParams(depth_topk=3)
+
+
+@pytest.mark.parametrize(
+    ("sampling", "message"),
+    [({"temperature": -1.0}, "temperature -1.0"), ({"heat": 1.0}, "'heat'")],
+)
+def test_a_checkpoint_with_a_bad_sampling(tmp_path: Path, sampling: dict, message: str):
+    folder = with_sampling(tmp_path / "bad", sampling)
+    with pytest.raises(ValueError, match=f"llm_models.sampling .*{message}"):
+        FireRedTTS2(folder, device="cpu")
 
 
 def test_speech_is_saved(tts: Scripted, tmp_path: Path):

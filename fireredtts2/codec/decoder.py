@@ -198,10 +198,13 @@ class AcousticDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole clip at once."""
+        return self.audio(self.hidden(x))
+
+    def audio(self, hidden: Tensor) -> Tensor:
+        """A whole clip's hidden states (B, T, D) at 100 Hz to its audio (B, 240 * T)."""
         istft = self.isift.istft
-        steps = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
-        state = istft.initial_state(x.shape[0])
-        hidden = self.hidden(x)
+        steps = torch.zeros(hidden.shape[0], dtype=torch.long, device=hidden.device)
+        state = istft.initial_state(hidden.shape[0])
         body = self.isift(hidden, state, steps)
         audio = torch.cat([body, istft.flush(state, steps + hidden.shape[1])], dim=1)
         return audio[:, istft.trim_samples : -istft.trim_samples]

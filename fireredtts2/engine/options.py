@@ -47,6 +47,9 @@ class OptionValues(MoreOptionValues, total=False):
 class Options:
     """How speech is made.
 
+    A checkpoint may name its own sampling, which then stands where the caller gives none
+    (`Studio.options`); the values here are the published program's.
+
     Attributes:
         temperature: of the backbone's choice of code 0; 0 takes the likeliest.
         topk: how many of the likeliest codes 0 it chooses from.

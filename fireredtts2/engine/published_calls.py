@@ -12,14 +12,12 @@ import torch
 from fireredtts2.audio import AudioSource
 from fireredtts2.checkpoint import MINI, GenType
 from fireredtts2.config import (
-    DEFAULT_TEMPERATURE,
-    DEFAULT_TOPK,
     DEFAULT_TURN_LIMIT_MS,
     FRAME_RATE_HZ,
     MONOLOGUE_MAX_FRAMES,
 )
 from fireredtts2.engine.device import DTypeName, resolve_device, resolve_dtype
-from fireredtts2.engine.options import MoreOptionValues, Options
+from fireredtts2.engine.options import MoreOptionValues
 from fireredtts2.engine.studio import Direction, Studio
 from fireredtts2.speech import AudioChunk, Segment, Turn
 
@@ -63,15 +61,15 @@ class PublishedCalls(ABC, Generic[Result]):
     def _result(self, chunks: Iterator[AudioChunk]) -> Result: ...
 
     def _direction(self, **options: object) -> Direction:
-        return Direction(Options.from_keywords(options), self.holds)
+        return Direction(self.studio.options(options), self.holds)
 
     def generate_dialogue(
         self,
         text_list: Sequence[str],
         prompt_wav_list: Sequence[AudioSource] | None = None,
         prompt_text_list: Sequence[str] | None = None,
-        temperature: float = DEFAULT_TEMPERATURE,
-        topk: int = DEFAULT_TOPK,
+        temperature: float | None = None,
+        topk: int | None = None,
         **options: Unpack[MoreOptionValues],
     ) -> Result:
         """Speaks a conversation with cloned or random voices.
@@ -80,8 +78,8 @@ class PublishedCalls(ABC, Generic[Result]):
             text_list: turns like "[S1]Hello.", for `[S1]` to `[S4]`.
             prompt_wav_list: a clip for every speaker to be cloned.
             prompt_text_list: their transcripts, tagged: "[S1]What is said in the clip."
-            temperature: of code 0.
-            topk: for code 0.
+            temperature: of code 0; the checkpoint's own by default, which is 0.9 for the published.
+            topk: for code 0; the checkpoint's own by default, which is 30 for the published.
             **options: see the class; a runaway turn is tried again, then kept up to its limit.
 
         Returns:
@@ -102,8 +100,8 @@ class PublishedCalls(ABC, Generic[Result]):
         text: str,
         prompt_wav: AudioSource | None = None,
         prompt_text: str | None = None,
-        temperature: float = DEFAULT_TEMPERATURE,
-        topk: int = DEFAULT_TOPK,
+        temperature: float | None = None,
+        topk: int | None = None,
         **options: Unpack[MoreOptionValues],
     ) -> Result:
         """Speaks a text in a cloned voice, or in a random one; see `generate_dialogue`."""
@@ -119,8 +117,8 @@ class PublishedCalls(ABC, Generic[Result]):
         speaker: str,
         context: Sequence[Segment | Turn],
         max_audio_length_ms: float = DEFAULT_TURN_LIMIT_MS,
-        temperature: float = DEFAULT_TEMPERATURE,
-        topk: int = DEFAULT_TOPK,
+        temperature: float | None = None,
+        topk: int | None = None,
         **options: Unpack[MoreOptionValues],
     ) -> Result:
         """Speaks one turn after a context.
@@ -145,8 +143,8 @@ class PublishedCalls(ABC, Generic[Result]):
     def generate_single(
         self,
         context: Sequence[Segment | Turn],
-        temperature: float = DEFAULT_TEMPERATURE,
-        topk: int = DEFAULT_TOPK,
+        temperature: float | None = None,
+        topk: int | None = None,
         **options: Unpack[MoreOptionValues],
     ) -> Result:
         """Continues a prompt: the last segment's audio goes on until its text has been said.

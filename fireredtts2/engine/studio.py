@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 
 from fireredtts2.checkpoint import CheckpointFolder, GenType, codec_fingerprint
+from fireredtts2.config import LLMConfig
 from fireredtts2.engine.continuation import Continuation, SingleSegment
 from fireredtts2.engine.conversation import Context, Conversation, Spoken
 from fireredtts2.engine.layout import Layout
@@ -18,6 +20,7 @@ from fireredtts2.engine.narrator import Line, Narrator
 from fireredtts2.engine.options import Options
 from fireredtts2.engine.pace import Pace
 from fireredtts2.engine.prompter import Prompter, VoiceLike
+from fireredtts2.llm.sampling import SamplingParams
 from fireredtts2.llm.tokenizer import TextTokenizer
 from fireredtts2.script import ScriptTurn
 from fireredtts2.speech import AudioChunk, Progress, Segment, Turn
@@ -40,6 +43,19 @@ class Direction:
     hold: bool
     on_turn: Callable[[Turn], None] | None = None
     on_progress: Callable[[Progress], None] | None = None
+
+
+def advised_sampling(config: LLMConfig) -> Mapping[str, float]:
+    """The checkpoint's own sampling.
+
+    Raises:
+        ValueError: it is not a sampling.
+    """
+    try:
+        SamplingParams(**config.sampling)  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise ValueError(f"llm_models.sampling {dict(config.sampling)}: {error}") from None
+    return config.sampling
 
 
 class Studio:
@@ -65,6 +81,7 @@ class Studio:
         self.gen_type = gen_type
         self.device = device
         llm = load_llm(folder, gen_type, device, dtype)
+        self._advised = advised_sampling(llm.config)
         codec_state = folder.read_codec()
         self.codec = load_codec(folder, codec_state, device)
         self.engine = build_engine(llm, self.codec, num_slots)
@@ -78,6 +95,11 @@ class Studio:
         tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
         self._layout = Layout(tokenizer, num_codebooks, llm.config.audio_vocab_size)
         self.prompter = Prompter(self.codec, codec_id, num_codebooks, self.voices, frontend)
+
+    def options(self, values: Mapping[str, Any]) -> Options:
+        """Options as the caller gave them, and for the rest as this model is best sampled."""
+        given = {name: value for name, value in values.items() if value is not None}
+        return Options.from_keywords({**self._advised, **given})
 
     def dialogue(
         self,

@@ -1,4 +1,4 @@
-"""Batches for the codec: 6 s chunks with their kept features, and crops of their sound."""
+"""Batches for the codec: 6 s chunks, or crops of them, with their kept features and their sound."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ CHUNK_SAMPLES_OUT = ENCODE_CHUNK_S * OUTPUT_RATE_HZ
 
 @dataclass
 class CodecBatch:
-    """B chunks.
+    """B chunks of T frames, and one crop of each.
 
     Attributes:
-        mel: (B, num_mels, 600) float32.
-        semantic: (B, 300, D) float32.
+        mel: (B, num_mels, 8 * T) float32.
+        semantic: (B, 4 * T, D) float32.
         live: (B,) frames of each chunk that are not padding.
         start: (B,) first frame of each crop.
         audio: (B, crop_frames * 1920) float32, the crop's sound at 24 kHz.
@@ -39,6 +39,7 @@ class CodecData:
     """Chunks of every features file found; `held_out` chooses the other side of the split."""
 
     def __init__(self, work: Path, crop_frames: int, held_out: bool = False) -> None:
+        self.whole = True  # or only the crops go through the encoders: less work, less context
         self.clips = read_index(work)
         self.samples = open_samples(work)
         self.crop_frames = crop_frames
@@ -64,20 +65,27 @@ class CodecData:
                 yield self.batch([self.items[i] for i in order[first : first + size]], rng)
 
     def batch(self, items: list[tuple], rng: np.random.Generator) -> CodecBatch:
-        live, start, audio = [], [], []
-        for _, _, clip, chunk in items:
-            frames = -(-self.live_samples(clip, chunk) // OUTPUT_SAMPLES_PER_FRAME)
-            first = int(rng.integers(0, max(1, frames - self.crop_frames + 1)))
-            live.append(frames)
-            start.append(first)
-            audio.append(self._crop(clip, chunk, first))
+        rows = [self._row(item, rng) for item in items]
+        mel, semantic, live, start, audio = zip(*rows, strict=True)
         return CodecBatch(
-            mel=torch.from_numpy(np.stack([self.mel[i[0]][i[1]] for i in items])).float(),
-            semantic=torch.from_numpy(np.stack([self.semantic[i[0]][i[1]] for i in items])).float(),
+            mel=torch.from_numpy(np.stack(mel)).float(),
+            semantic=torch.from_numpy(np.stack(semantic)).float(),
             live=torch.tensor(live),
             start=torch.tensor(start),
             audio=torch.from_numpy(np.stack(audio)),
         )
+
+    def _row(self, item: tuple[int, int, int, int], rng: np.random.Generator) -> tuple:
+        place, row, clip, chunk = item
+        live = -(-self.live_samples(clip, chunk) // OUTPUT_SAMPLES_PER_FRAME)
+        first = int(rng.integers(0, max(1, live - self.crop_frames + 1)))
+        mel, semantic = self.mel[place][row], self.semantic[place][row]
+        audio = self._crop(clip, chunk, first)
+        if self.whole:
+            return mel, semantic, live, first, audio
+        end = first + self.crop_frames
+        mel, semantic = mel[:, 8 * first : 8 * end], semantic[4 * first : 4 * end]
+        return mel, semantic, min(live - first, self.crop_frames), 0, audio
 
     def _crop(self, clip: int, chunk: int, first: int) -> np.ndarray:
         begin = chunk * CHUNK_SAMPLES_OUT + first * OUTPUT_SAMPLES_PER_FRAME

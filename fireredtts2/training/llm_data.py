@@ -1,7 +1,8 @@
 """Training sequences for the language model: conversations composed of single clips.
 
-A sample is what inference will see: voice prompts first, then turns. Samples are packed into rows
-of one length; segment ids keep them apart (`fireredtts2.llm.prompt.packed_attention`).
+A sample is what inference will see: voice prompts first, then turns. A batch holds samples of about
+the same length, each in a row of its own: nothing to keep apart, little padding, and attention
+stays plainly causal, which costs half of a masked one.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.utils.rnn import pad_sequence
 
-from fireredtts2.llm.prompt import PADDING_SEGMENT, Rows, Segment, segment_rows
+from fireredtts2.llm.prompt import Rows, Segment, pad_rows, segment_rows
 from fireredtts2.training.attention_guide import NO_TARGET
 
 NUM_TAGS = 4
+MAX_REDRAWS = 1000
+POOL_SAMPLES = 192  # drawn at once and sorted by length
+
+Sample = tuple[Rows, Tensor]  # and for each row the row it should look at, or -1
 
 
 @dataclass(frozen=True)
@@ -64,23 +70,21 @@ class Mixture:
 
 @dataclass
 class LlmBatch:
-    """Packed rows: tokens and mask (B, T, Q+1), segment_ids and targets (B, T).
+    """B samples, dead rows at the ends: tokens and mask (B, T, Q+1), targets (B, T).
 
     `targets` names for each row that predicts a frame the row of the unit spoken in it, or -1.
     """
 
     tokens: Tensor
     mask: Tensor
-    segment_ids: Tensor
     targets: Tensor
 
 
 class Composer:
-    """Draws samples from clips and packs them."""
+    """Draws samples from clips and puts them together by length."""
 
-    def __init__(self, clips: list[Clip], marks: TextMarks, rows_per_sequence: int) -> None:
+    def __init__(self, clips: list[Clip], marks: TextMarks) -> None:
         self.marks = marks
-        self.length = rows_per_sequence
         self.by_speaker: dict[str, list[Clip]] = {}
         for clip in clips:
             self.by_speaker.setdefault(clip.speaker, []).append(clip)
@@ -123,49 +127,64 @@ class Composer:
         return Rows.concatenate(parts), torch.cat(targets)
 
     def batches(
-        self, size: int, mixture: Mixture, seed: int, num_pending: int = 24
+        self, num_rows: int, max_rows: int, mixture: Mixture, seed: int
     ) -> Iterator[LlmBatch]:
-        """Endless batches of `size` packed sequences; the same seed gives the same ones."""
+        """Endless batches; the same seed gives the same ones.
+
+        Args:
+            num_rows: the most rows in a batch, padding included.
+            max_rows: the longest sample.
+            mixture: what samples are made of.
+            seed: of the draws.
+        """
+        if num_rows < max_rows:
+            raise ValueError(f"batches of {num_rows} rows cannot hold samples of {max_rows}")
         rng = np.random.default_rng(seed)
-        pending: list[tuple[Rows, Tensor]] = []
         while True:
-            sequences = []
-            for _ in range(size):
-                while len(pending) < num_pending:
-                    pending.append(self.rows(self.sample(mixture, rng)))
-                sequences.append(self._fill(pending))
-            yield self._stack(sequences)
+            drawn = [
+                self.rows(self._sample_within(max_rows, mixture, rng)) for _ in range(POOL_SAMPLES)
+            ]
+            groups = by_length(drawn, num_rows)
+            for index in rng.permutation(len(groups)):
+                yield _stack(groups[index])
 
-    def _fill(self, pending: list[tuple[Rows, Tensor]]) -> list[tuple[Rows, Tensor]]:
-        """Takes the oldest sample and then the longest ones that still fit."""
-        chosen = [pending.pop(0)]
-        room = self.length - len(chosen[0][0])
-        for item in sorted(pending, key=lambda item: -len(item[0])):
-            if len(item[0]) <= room:
-                room -= len(item[0])
-                chosen.append(item)
-        taken = {id(item) for item in chosen}
-        pending[:] = [item for item in pending if id(item) not in taken]
-        return chosen
+    def _sample_within(
+        self, max_rows: int, mixture: Mixture, rng: np.random.Generator
+    ) -> list[tuple[int, Clip]]:
+        """A sample without the last turns that do not fit; one that begins too long is redrawn."""
+        for _ in range(MAX_REDRAWS):
+            sample = self.sample(mixture, rng)
+            least = max(1, len({tag for tag, _ in sample}))  # prompts alone are a sample too
+            while len(sample) > least and _num_rows(sample) > max_rows:
+                sample.pop()
+            if _num_rows(sample) <= max_rows:
+                return sample
+        raise ValueError(f"no sample of {max_rows} rows found: clips are longer than that")
 
-    def _stack(self, sequences: list[list[tuple[Rows, Tensor]]]) -> LlmBatch:
-        num_columns = sequences[0][0][0].tokens.shape[1]
-        shape = (len(sequences), self.length)
-        tokens = torch.zeros(*shape, num_columns, dtype=torch.int64)
-        mask = torch.zeros(*shape, num_columns, dtype=torch.bool)
-        segment_ids = torch.full(shape, PADDING_SEGMENT)
-        targets = torch.full(shape, NO_TARGET)
-        for row, samples in enumerate(sequences):
-            begin = 0
-            for number, (rows, looks_at) in enumerate(samples):
-                end = min(begin + len(rows), self.length)  # a sample longer than a row is cut
-                tokens[row, begin:end] = rows.tokens[: end - begin]
-                mask[row, begin:end] = rows.mask[: end - begin]
-                segment_ids[row, begin:end] = number
-                looks = looks_at[: end - begin]
-                targets[row, begin:end] = torch.where(looks == NO_TARGET, looks, looks + begin)
-                begin = end
-        return LlmBatch(tokens, mask, segment_ids, targets)
+
+def _num_rows(sample: list[tuple[int, Clip]]) -> int:
+    """Rows of a sample: each clip's text with tag and two marks, frames and end row."""
+    return sum(len(clip.text_ids) + 3 + clip.codes.shape[1] + 1 for _, clip in sample)
+
+
+def by_length(drawn: list[Sample], num_rows: int) -> list[list[Sample]]:
+    """Groups of samples of about one length, each of at most `num_rows` rows when padded.
+
+    Groups come out about equally full; the last, shortest one may hold fewer.
+    """
+    groups: list[list[Sample]] = []
+    for item in sorted(drawn, key=lambda item: -len(item[0])):
+        # The first of a group is its longest.
+        if not groups or (len(groups[-1]) + 1) * len(groups[-1][0][0]) > num_rows:
+            groups.append([])
+        groups[-1].append(item)
+    return groups
+
+
+def _stack(samples: list[Sample]) -> LlmBatch:
+    tokens, mask, _ = pad_rows([rows for rows, _ in samples])
+    targets = pad_sequence([looks_at for _, looks_at in samples], True, NO_TARGET)
+    return LlmBatch(tokens, mask, targets)
 
 
 def clip_targets(clip: Clip, begin: int, num_text_rows: int, num_rows: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Muon: momentum whose update is made orthogonal (Jordan et al. 2024), in float32.
+"""Muon: momentum whose update is made orthogonal (Jordan et al. 2024), in bfloat16.
 
 It wants far fewer steps than AdamW where steps are dear. For the matrices inside the transformers;
 embeddings, heads, norms and biases stay with AdamW.
@@ -20,13 +20,13 @@ ROUNDS = 5
 def orthogonalize(matrices: Tensor) -> Tensor:
     """Moves all singular values of (N, rows, columns) near 1 by Newton-Schulz."""
     tall = matrices.shape[1] > matrices.shape[2]
-    x = matrices.mT if tall else matrices
+    x = (matrices.mT if tall else matrices).bfloat16()
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(ROUNDS):
         gram = x @ x.mT
         x = torch.baddbmm(x, torch.baddbmm(gram, gram, gram, beta=b, alpha=c), x, beta=a)
-    return x.mT if tall else x
+    return (x.mT if tall else x).to(matrices.dtype)
 
 
 class Muon(torch.optim.Optimizer):

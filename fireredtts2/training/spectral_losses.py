@@ -17,17 +17,16 @@ class MelResolution(nn.Module):
     filters: Tensor
     window: Tensor
 
-    def __init__(self, window_samples: int, num_mels: int) -> None:
+    def __init__(self, window_samples: int, num_mels: int, hop_samples: int | None = None) -> None:
         super().__init__()
+        self.hop = hop_samples or window_samples // 4
         filters = mel_filters(num_mels, window_samples, OUTPUT_RATE_HZ)
         self.register_buffer("filters", filters.T.contiguous())
         self.register_buffer("window", torch.hann_window(window_samples))
         self.size = window_samples
 
     def forward(self, audio: Tensor) -> Tensor:
-        spectrum = torch.stft(
-            audio, self.size, self.size // 4, window=self.window, return_complex=True
-        )
+        spectrum = torch.stft(audio, self.size, self.hop, window=self.window, return_complex=True)
         power = torch.view_as_real(spectrum).square().sum(-1)
         return (self.filters @ (power + 1e-10).sqrt()).clamp(min=LOG_FLOOR).log()
 

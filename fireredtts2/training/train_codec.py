@@ -1,7 +1,9 @@
-"""Trains the codec's first stage: encoders, quantizer and decoder together (paper, section 2.1).
+"""Trains the codec's first stage: encoders, quantizer and a decoder together (paper, section 2.1).
 
-The frozen branch's features come from disk. The first steps run without quantization; then the
-codebooks start from the latents (`codebook.start_from_data`) and learn by moving averages.
+Stage one's decoder is only for training, as the paper's is: it is not causal, and here it gives
+spectrograms instead of sound (`SpectrogramDecoder`), which a small budget learns sooner.
+The frozen branch's features come from disk. The first steps add noise in place of quantization;
+then the codebooks start from the latents (`codebook.start_from_data`) and learn by moving averages.
 """
 
 from __future__ import annotations
@@ -15,12 +17,11 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fireredtts2.codec import RedCodec
-from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codebook import start_from_data, update_averages
 from fireredtts2.training.codec_data import CodecBatch, CodecData
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import learning_rate
-from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
+from fireredtts2.training.spectrogram_decoder import SpectrogramDecoder, Spectrograms
 
 log = logging.getLogger(__name__)
 LATENT_BATCHES = 40  # of these the codebooks start
@@ -31,12 +32,14 @@ UPSAMPLE_FACTOR = 4
 class CodecTrainConfig:
     """One run of stage one."""
 
-    chunks_per_step: int = 8
-    crop_frames: int = 20
+    chunks_per_step: int = 16
+    crop_frames: int = 36
     learning_rate: float = 1e-3
     warmup_steps: int = 100
-    total_steps: int = 2400
-    quantize_after_steps: int = 350
+    total_steps: int = 4000
+    quantize_after_steps: int = 500
+    whole_from: float = 0.75  # share of the run after which the encoders see whole chunks
+    noise_share: float = 0.3  # of the latents' deviation, before there is quantization
     commitment_weight: float = 0.1
     semantic_weight: float = 0.5
     dropout_share: float = 0.2  # rows that use only their first codebooks
@@ -50,9 +53,12 @@ class StageOne:
 
     def __init__(self, codec: RedCodec, config: CodecTrainConfig) -> None:
         self.codec, self.config = codec, config
-        self.mel_loss = MultiResolutionMelLoss()
+        self.decoder = SpectrogramDecoder(codec.config.upsample.embed_dim)
+        self.spectrograms = Spectrograms()
         codec.ssl.requires_grad_(False)
-        self.parameters = [p for p in codec.parameters() if p.requires_grad]
+        codec.acoustic_decoder.requires_grad_(False)  # stage two's
+        modules = (codec, self.decoder)
+        self.parameters = [p for m in modules for p in m.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=(0.8, 0.99), weight_decay=0.01
         )
@@ -69,7 +75,8 @@ class StageOne:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = rate
-        losses = self.losses(batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            losses = self.losses(batch)
         self.optimizer.zero_grad(set_to_none=True)
         sum(losses.values()).backward()  # type: ignore[union-attr]
         torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
@@ -78,30 +85,34 @@ class StageOne:
         return {name: value.item() for name, value in losses.items()}
 
     def losses(self, batch: CodecBatch) -> dict[str, Tensor]:
-        """Mel, semantic and commitment losses of one batch."""
+        """Spectrogram, semantic and commitment losses of one batch."""
         codec, config = self.codec, self.config
-        latents = codec.encoded(batch.mel, batch.semantic).transpose(1, 2)
-        values, commitment = self._quantized(latents, batch.live)
+        latents = codec.encoded(batch.mel, batch.semantic).float().transpose(1, 2)
+        with torch.autocast("cpu", enabled=False):
+            values, commitment = self._quantized(latents, batch.live)
         crops = [v[:, s : s + config.crop_frames] for v, s in zip(values, batch.start, strict=True)]
         features = codec.upsample(torch.stack(crops).transpose(1, 2))
-        made = codec.acoustic_decoder(features)
         rebuilt = codec.semantic_decoder(features)
         steps = UPSAMPLE_FACTOR * config.crop_frames
         wanted = torch.stack(
             [s[4 * t : 4 * t + steps] for s, t in zip(batch.semantic, batch.start, strict=True)]
         )
-        assert made.shape[1] == config.crop_frames * OUTPUT_SAMPLES_PER_FRAME
+        spectra = self.spectrograms(batch.audio)
         return {
-            "mel": self.mel_loss(made, batch.audio),
-            "semantic": config.semantic_weight * F.mse_loss(rebuilt, wanted),
+            "mel": (self.decoder(features).float() - spectra).abs().mean(),
+            "semantic": config.semantic_weight * F.mse_loss(rebuilt.float(), wanted),
             "commitment": config.commitment_weight * commitment,
         }
 
     def _quantized(self, latents: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
         rvq = self.codec.rvq
         if not self.quantizing:
-            values = rvq.output_proj(rvq.input_proj(latents))
-            return values, values.new_zeros(())
+            values = rvq.input_proj(latents)
+            # NOTE: noise in proportion to the latents' size, with gradient, so that growing does
+            # not escape it: what matters must stand above it, as it must above quantization.
+            noise = torch.randn(values.shape, generator=self.generator)
+            values = values + self.config.noise_share * values.std() * noise
+            return rvq.output_proj(values), values.new_zeros(())
         num = rvq.config.num_quantizers
         active = torch.full((latents.shape[0],), num)
         dropped = torch.rand(len(active), generator=self.generator) < self.config.dropout_share
@@ -126,7 +137,9 @@ class StageOne:
         """Sets the codebooks from the latents of some batches."""
         latents = []
         for batch in batches:
-            x = self.codec.rvq.input_proj(self.codec.encoded(batch.mel, batch.semantic).mT)
+            with torch.autocast("cpu", dtype=torch.bfloat16):
+                encoded = self.codec.encoded(batch.mel, batch.semantic)
+            x = self.codec.rvq.input_proj(encoded.float().mT)
             chosen = torch.arange(x.shape[2]) < batch.live[:, None]
             latents.append(x.transpose(1, 2)[chosen])
         left = start_from_data(self.codec.rvq, torch.cat(latents), self.generator)
@@ -136,6 +149,7 @@ class StageOne:
     def state(self) -> dict:
         return {
             "generator": self.codec.state_dict(),
+            "spectrogram_decoder": self.decoder.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "step": self.step_count,
             "quantizing": self.quantizing,
@@ -144,6 +158,7 @@ class StageOne:
 
     def load(self, state: dict) -> None:
         self.codec.load_state_dict(state["generator"])
+        self.decoder.load_state_dict(state["spectrogram_decoder"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.step_count, self.quantizing = state["step"], state["quantizing"]
         self.generator.set_state(state["random"])
@@ -162,6 +177,7 @@ def train(codec: RedCodec, work: Path, config: CodecTrainConfig, out: Path) -> N
     def step() -> dict[str, float]:
         if stage.step_count >= config.quantize_after_steps and not stage.quantizing:
             stage.start_quantizing([next(batches) for _ in range(LATENT_BATCHES)])
+        data.whole = stage.step_count >= config.whole_from * config.total_steps
         return stage.step(next(batches))
 
     run(stage, step, config, out)

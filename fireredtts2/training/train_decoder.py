@@ -19,12 +19,12 @@ from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.run import run
-from fireredtts2.training.schedule import learning_rate
+from fireredtts2.training.schedule import trapezoid
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 
 # Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
 # turns as well as short ones.
-CROP_FRAMES = (12, 20, 40, 75)
+CROP_FRAMES = (12, 20, 40, 75, 120)
 MEL_WEIGHT = 15.0
 MATCHING_WEIGHT = 2.0
 
@@ -56,8 +56,10 @@ class CodesData:
     def batches(self, frames_per_step: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless (codes (B, Q, t), audio (B, 1920 * t)); B * t is near `frames_per_step`."""
         rng = np.random.default_rng(seed)
+        longest = max(codes.shape[1] for _, codes in self.items)
+        lengths = [frames for frames in CROP_FRAMES if frames <= longest]
         while True:
-            frames = int(rng.choice(CROP_FRAMES))
+            frames = int(rng.choice(lengths))
             long_enough = [item for item in self.items if item[1].shape[1] >= frames]
             chosen = rng.choice(len(long_enough), max(1, frames_per_step // frames))
             crops = [self._crop(long_enough[i], frames, rng) for i in chosen]
@@ -107,14 +109,17 @@ class StageTwo:
     def made(self, codes: Tensor) -> Tensor:
         """Codes (B, Q, t) to audio (B, 1920 * t), with gradients."""
         codec = self.codec
-        return codec.acoustic_decoder(codec.upsample(codec.rvq.decode(codes).transpose(1, 2)))
+        values = codec.rvq.decode(codes).transpose(1, 2)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            hidden = codec.acoustic_decoder.hidden(codec.upsample(values))
+        # NOTE: float32 from here on: the head's phases turn more than once.
+        return codec.acoustic_decoder.audio(hidden.float())
 
     def step(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
         config = self.config
+        factor = trapezoid(self.step_count, config.warmup_steps, config.total_steps)
         for group in self.optimizer.param_groups:
-            group["lr"] = learning_rate(
-                self.step_count, config.learning_rate, config.warmup_steps, config.total_steps
-            )
+            group["lr"] = config.learning_rate * factor
         made = self.made(codes)
         losses = {"mel": MEL_WEIGHT * self.mel_loss(made, audio)}
         if self.adversarial:

@@ -15,9 +15,9 @@ from fireredtts2.training.llm_data import Composer, LlmBatch, Mixture
 from fireredtts2.training.losses import dual_transformer_loss
 from fireredtts2.training.muon import Muon
 from fireredtts2.training.run import run
+from fireredtts2.training.schedule import trapezoid
 
 WARMUP_STEPS = 30
-COOLDOWN_SHARE = 0.35  # of the run, at its end: the rate falls linearly to zero
 AVERAGE_DECAY = 0.99
 AVERAGE_EVERY = 5
 
@@ -26,8 +26,8 @@ AVERAGE_EVERY = 5
 class LlmTrainConfig:
     """One run. `total_steps` fixes the learning-rate schedule, `max_seconds` may cut it short."""
 
-    sequences_per_step: int = 4
-    rows_per_sequence: int = 512
+    rows_per_step: int = 2048
+    rows_per_sequence: int = 512  # of the longest sample
     total_steps: int = 2000
     conversation_from: float = 0.4  # share of the run after which conversations come in
     muon_rate: float = 0.02
@@ -42,12 +42,6 @@ class LlmTrainConfig:
 
 MONOLOGUE = Mixture(single=0.5, same=0.5, dialogue=0.0)
 CONVERSATION = Mixture(single=0.1, same=0.35, dialogue=0.55)
-
-
-def rate_factor(step: int, total_steps: int) -> float:
-    """Warm-up, constant, then linear to zero."""
-    cooldown = COOLDOWN_SHARE * total_steps
-    return min(1.0, (step + 1) / WARMUP_STEPS, max(0.0, (total_steps - step) / cooldown))
 
 
 def split_parameters(model: DualTransformer) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
@@ -81,7 +75,6 @@ class LlmTrainer:
             self.model,
             batch.tokens,
             batch.mask,
-            segment_ids=batch.segment_ids,
             depth_fraction=self.config.depth_fraction,
             generator=self.generator,
         )
@@ -95,11 +88,12 @@ class LlmTrainer:
         }
 
     def step(self, batch: LlmBatch) -> dict[str, float]:
-        factor = rate_factor(self.step_count, self.config.total_steps)
+        factor = trapezoid(self.step_count, WARMUP_STEPS, self.config.total_steps)
         for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
-        losses = self.losses(batch)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            losses = self.losses(batch)
         losses["total"].backward()
         nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
@@ -138,8 +132,9 @@ def train(trainer: LlmTrainer, composer: Composer, out: Path) -> None:
     """Runs to `total_steps` or `max_seconds`, saving to `out` on the way."""
     config = trainer.config
     seed = config.seed + trainer.step_count
-    monologue = composer.batches(config.sequences_per_step, MONOLOGUE, seed)
-    conversation = composer.batches(config.sequences_per_step, CONVERSATION, seed + 1)
+    sizes = (config.rows_per_step, config.rows_per_sequence)
+    monologue = composer.batches(*sizes, MONOLOGUE, seed)
+    conversation = composer.batches(*sizes, CONVERSATION, seed + 1)
 
     def step() -> dict[str, float]:
         late = trainer.step_count >= config.conversation_from * config.total_steps

@@ -15,7 +15,6 @@ from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 
-import tomllib
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
@@ -23,7 +22,7 @@ from torch import Tensor
 from fireredtts2.checkpoint import codec_fingerprint
 from fireredtts2.training.corpus import Row, is_held_out, read_codes, read_index
 from fireredtts2.voices import Voice
-from recipes.mini.train_codec import CONFIG
+from recipes.mini.settings import settings
 from recipes.mini.train_llm import MODEL
 
 STORED_TYPE = torch.float16
@@ -41,7 +40,7 @@ def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 
 def write_configs(model: Path, text_vocab_size: int) -> None:
-    values = tomllib.loads(CONFIG.read_text())
+    values = settings()
     trained_rows = values["train_llm"]["rows_per_sequence"]
     llm = {**values["llm"], "text_vocab_size": text_vocab_size, "trained_rows": trained_rows}
     contents = {

@@ -15,7 +15,6 @@ from pathlib import Path
 
 import numpy as np
 import soxr
-import tomllib
 import torch
 from safetensors.torch import load_file, save_file
 
@@ -24,9 +23,9 @@ from fireredtts2.codec.encoder import WhisperEncoder
 from fireredtts2.codec.mel import LogMel
 from fireredtts2.config import EncoderConfig
 from fireredtts2.training.corpus import open_samples, read_index
+from recipes.mini.settings import settings
 from recipes.mini.whisper_weights import encoder_state
 
-CONFIG = Path(__file__).with_name("config.toml")
 CHUNKS_AT_ONCE = 8
 
 
@@ -73,7 +72,7 @@ def shard_features(
 
 def main(work_dir: str, whisper_model: str) -> None:
     work = Path(work_dir)
-    config = EncoderConfig(**tomllib.loads(CONFIG.read_text())["codec"]["ssl"])
+    config = EncoderConfig(**settings()["codec"]["ssl"])
     if not (work / "ssl.safetensors").exists():
         save_file(encoder_state(whisper_model), work / "ssl.safetensors")
     encoder = WhisperEncoder(config).eval()

@@ -31,7 +31,8 @@ def frozen_codec(work: Path) -> RedCodec:
     path = work / "codec_frozen.safetensors"
     if not path.exists():
         state = torch.load(work / "codec_stage1.pt", weights_only=True)["generator"]
-        save_file(rarest_entries_first(state), path)
+        state = {name: value.contiguous() for name, value in rarest_entries_first(state).items()}
+        save_file(state, path)
     codec = build_codec(work).eval()
     codec.load_state_dict(load_file(path))
     return codec

@@ -12,20 +12,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import tomllib
 import torch
 from safetensors.torch import load_file
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import CodecConfig
 from fireredtts2.training.train_codec import CodecTrainConfig, train
-
-CONFIG = Path(__file__).with_name("config.toml")
+from recipes.mini.settings import settings
 
 
 def build_codec(work: Path) -> RedCodec:
     """A codec with random weights, but for Whisper's."""
-    codec = RedCodec(CodecConfig.from_dict(tomllib.loads(CONFIG.read_text())["codec"]))
+    codec = RedCodec(CodecConfig.from_dict(settings()["codec"]))
     codec.ssl.load_state_dict(load_file(work / "ssl.safetensors"))
     return codec
 
@@ -34,7 +32,7 @@ def main(work_dir: str, seconds: str = "inf") -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work = Path(work_dir)
     torch.manual_seed(0)
-    config = CodecTrainConfig(**tomllib.loads(CONFIG.read_text())["train_codec"])
+    config = CodecTrainConfig(**settings()["train_codec"])
     config = replace(config, max_seconds=float(seconds))
     train(build_codec(work), work, config, work / "codec_stage1.pt")
 

@@ -12,19 +12,18 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import tomllib
 import torch
 
 from fireredtts2.training.train_decoder import CodesData, DecoderTrainConfig, StageTwo, train
+from recipes.mini.settings import settings
 from recipes.mini.tokenise import frozen_codec
-from recipes.mini.train_codec import CONFIG
 
 
 def main(work_dir: str, seconds: str = "inf") -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work, out = Path(work_dir), Path(work_dir) / "codec_stage2.pt"
     torch.manual_seed(0)
-    config = DecoderTrainConfig(**tomllib.loads(CONFIG.read_text())["train_decoder"])
+    config = DecoderTrainConfig(**settings()["train_decoder"])
     stage = StageTwo(frozen_codec(work), replace(config, max_seconds=float(seconds)))
     if out.exists():
         stage.load(torch.load(out, weights_only=True))

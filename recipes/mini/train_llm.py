@@ -13,8 +13,8 @@ import sys
 from dataclasses import replace
 from pathlib import Path
 
-import tomllib
 import torch
+from safetensors.torch import load_file
 
 from fireredtts2.config import LLMConfig
 from fireredtts2.llm.dual_transformer import DualTransformer
@@ -24,7 +24,7 @@ from fireredtts2.training.corpus import is_held_out, read_codes, read_index
 from fireredtts2.training.llm_data import NUM_TAGS, Clip, Composer, TextMarks
 from fireredtts2.training.train_llm import LlmTrainConfig, LlmTrainer, train
 from recipes.mini.align import load_alignments
-from recipes.mini.train_codec import CONFIG
+from recipes.mini.settings import settings
 
 MODEL = Path(__file__).parents[2] / "fireredtts2" / "models" / "mini"
 SPELT_CLIPS = 0.12  # share of clips heard a second time with some words spelt by letters
@@ -60,12 +60,14 @@ def text_marks(tokenizer: TextTokenizer) -> TextMarks:
     return TextMarks(tags, start, end)
 
 
-def build_model(tokenizer: TextTokenizer) -> DualTransformer:
-    """The dual transformer of config.toml with fresh weights."""
-    values = tomllib.loads(CONFIG.read_text())["llm"]
+def build_model(tokenizer: TextTokenizer, start: Path | None = None) -> DualTransformer:
+    """The dual transformer of config.toml with fresh weights, or those of a safetensors file."""
+    values = settings()["llm"]
     config = LLMConfig.from_dict({**values, "text_vocab_size": tokenizer.vocab_size})
     model = DualTransformer(config)
     model.init_weights(torch.Generator().manual_seed(0))
+    if start is not None:
+        model.load_state_dict(load_file(start))
     return model
 
 
@@ -73,15 +75,17 @@ def main(work_dir: str, seconds: str = "inf") -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work, out = Path(work_dir), Path(work_dir) / "llm.pt"
     tokenizer = TextTokenizer.from_folder(MODEL / "tokenizer")
-    values = tomllib.loads(CONFIG.read_text())["train_llm"]
+    values = settings()["train_llm"]
     values["guide_layers"] = tuple(values["guide_layers"])
     config = replace(LlmTrainConfig(**values), max_seconds=float(seconds))
-    trainer = LlmTrainer(build_model(tokenizer), config)
+    start = work / "llm_start.safetensors"
+    model = build_model(tokenizer, start if start.exists() else None)
+    trainer = LlmTrainer(model, config)
     if out.exists():
         trainer.load(torch.load(out, weights_only=True))
     clips = load_clips(work, tokenizer)
     log.info("%d clips, %d speakers", len(clips), len({clip.speaker for clip in clips}))
-    composer = Composer(clips, text_marks(tokenizer), config.rows_per_sequence)
+    composer = Composer(clips, text_marks(tokenizer))
     train(trainer, composer, out)
 
 

@@ -51,7 +51,8 @@ def test_quantized_steps_move_every_trained_part():
     stage.step(noise_batch())
     assert stage.step(noise_batch())["commitment"] > 0
     still = {name for name, p in stage.codec.named_parameters() if torch.equal(p, before[name])}
-    frozen = {name for name in before if name.startswith("ssl.") or "embed_positions" in name}
+    parts = ("ssl.", "acoustic_decoder.")
+    frozen = {name for name in before if name.startswith(parts) or "embed_positions" in name}
     assert still == frozen
     assert not any(
         torch.equal(q.codebook, old)
@@ -150,6 +151,19 @@ def work(tmp_path):
         mel=rng.standard_normal((2, 16, 600)).astype(np.float16),
     )
     return tmp_path
+
+
+def test_crops_carry_their_own_part_of_the_features(work):
+    data = CodecData(work, CROP_FRAMES)
+    whole = next(data.batches(1, seed=0))
+    data.whole = False
+    crop = next(data.batches(1, seed=0))
+    first = int(whole.start)
+    assert torch.equal(crop.audio, whole.audio)
+    assert torch.equal(crop.mel, whole.mel[:, :, 8 * first : 8 * (first + CROP_FRAMES)])
+    assert torch.equal(crop.semantic, whole.semantic[:, 4 * first : 4 * (first + CROP_FRAMES)])
+    assert crop.start.tolist() == [0]
+    assert crop.live.tolist() == [CROP_FRAMES]
 
 
 def test_data_keeps_held_out_clips_apart(work):

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from fireredtts2.llm.prompt import PADDING_SEGMENT
 from fireredtts2.training.attention_guide import NO_TARGET
 from fireredtts2.training.llm_data import Clip, Composer, Mixture, TextMarks
 from fireredtts2.training.muon import Muon, orthogonalize
 from fireredtts2.training.run import save
-from fireredtts2.training.train_llm import CONVERSATION, LlmTrainConfig, LlmTrainer, rate_factor
+from fireredtts2.training.schedule import trapezoid
+from fireredtts2.training.train_llm import CONVERSATION, LlmTrainConfig, LlmTrainer
 from tests import tiny
 
 MARKS = TextMarks(tags=(10, 11, 12, 13), start=14, end=15)
@@ -30,7 +30,7 @@ def make_clips(num_speakers: int = 3, each: int = 4) -> list[Clip]:
 
 @pytest.fixture(scope="module")
 def composer():
-    return Composer(make_clips(), MARKS, LENGTH)
+    return Composer(make_clips(), MARKS)
 
 
 def test_a_dialogue_begins_with_a_prompt_of_each_speaker(composer):
@@ -62,20 +62,42 @@ def test_targets_name_the_row_of_the_unit_that_is_spoken(composer):
     assert (targets == NO_TARGET).sum() == 2 * (one - clip.codes.shape[1] - 1)
 
 
-def test_packing_keeps_samples_whole_and_apart(composer):
-    batch = next(composer.batches(3, CONVERSATION, seed=0))
-    live = batch.segment_ids != PADDING_SEGMENT
-    assert live.float().mean() > 0.7
-    assert torch.equal(batch.mask.any(-1), live)
-    rows = torch.arange(LENGTH).expand_as(live)
-    pointed = batch.targets != NO_TARGET
-    assert (batch.targets[pointed] <= rows[pointed]).all()
-    of_target = batch.segment_ids.gather(1, batch.targets.clamp(min=0))
-    assert torch.equal(of_target[pointed], batch.segment_ids[pointed])
+def test_batches_hold_whole_samples_of_about_one_length(composer):
+    stream = composer.batches(3 * LENGTH, LENGTH, CONVERSATION, seed=0)
+    for batch in (next(stream) for _ in range(8)):
+        size, length, _ = batch.tokens.shape
+        assert size * length <= 3 * LENGTH
+        live = batch.mask.any(-1)
+        assert live.float().mean() > 0.6
+        assert live[:, 0].all()
+        assert not (live[:, 1:] & ~live[:, :-1]).any()  # dead rows come last
+        assert (batch.targets[~live] == NO_TARGET).all()
+        last = live.sum(1) - 1
+        assert (batch.tokens[torch.arange(size), last, :-1] == 0).all()  # an end row: none is cut
+        rows = torch.arange(length).expand_as(live)
+        pointed = batch.targets != NO_TARGET
+        assert (batch.targets[pointed] <= rows[pointed]).all()
+
+
+def test_a_batch_must_hold_a_sample(composer):
+    with pytest.raises(ValueError, match="batches of 95 rows"):
+        next(composer.batches(LENGTH - 1, LENGTH, CONVERSATION, seed=0))
+
+
+def test_samples_are_cut_by_turns_to_the_length(composer):
+    rng = np.random.default_rng(0)
+    mixture = Mixture(single=0, same=0, dialogue=1, max_turns=8)
+    for _ in range(20):
+        sample = composer._sample_within(LENGTH, mixture, rng)
+        assert len(composer.rows(sample)[0]) <= LENGTH
+    with pytest.raises(ValueError, match="no sample of 12 rows"):
+        composer._sample_within(12, mixture, rng)
 
 
 def test_same_seed_same_batches(composer):
-    first, second = (next(composer.batches(2, CONVERSATION, seed=3)) for _ in range(2))
+    first, second = (
+        next(composer.batches(2 * LENGTH, LENGTH, CONVERSATION, seed=3)) for _ in range(2)
+    )
     assert torch.equal(first.tokens, second.tokens)
 
 
@@ -100,21 +122,19 @@ def test_muon_goes_downhill():
 
 
 def test_rate_warms_up_holds_and_falls():
-    assert rate_factor(0, 1000) < 0.1
-    assert rate_factor(300, 1000) == 1.0
-    assert rate_factor(999, 1000) < 0.01
+    assert trapezoid(0, 30, 1000) < 0.1
+    assert trapezoid(300, 30, 1000) == 1.0
+    assert trapezoid(999, 30, 1000) < 0.01
 
 
 def trainer(**changes) -> LlmTrainer:
-    config = LlmTrainConfig(
-        sequences_per_step=2, rows_per_sequence=LENGTH, guide_layers=(1,), muon_rate=0.02, **changes
-    )
+    config = LlmTrainConfig(rows_per_sequence=LENGTH, guide_layers=(1,), muon_rate=0.02, **changes)
     return LlmTrainer(tiny.llm(), config)
 
 
 def test_steps_learn_a_batch_and_guide_the_head(composer):
     run = trainer(guide_weight=1.0)
-    batch = next(composer.batches(2, CONVERSATION, seed=0))
+    batch = next(composer.batches(2 * LENGTH, LENGTH, CONVERSATION, seed=0))
     first = run.step(batch)
     for _ in range(60):
         last = run.step(batch)
@@ -124,7 +144,7 @@ def test_steps_learn_a_batch_and_guide_the_head(composer):
 
 
 def test_a_saved_run_goes_on_exactly(composer, tmp_path):
-    stream = composer.batches(2, CONVERSATION, seed=0)
+    stream = composer.batches(2 * LENGTH, LENGTH, CONVERSATION, seed=0)
     batches = [next(stream) for _ in range(4)]
     whole = trainer()
     for batch in batches:

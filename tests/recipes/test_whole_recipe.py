@@ -1,0 +1,155 @@
+"""Every step of the recipe after the fetching, on a corpus of noise and with tiny sizes."""
+
+import io
+import json
+import shutil
+import tarfile
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+from safetensors.torch import save_file
+
+from fireredtts2 import FireRedTTS2
+from fireredtts2.codec.encoder import WhisperEncoder
+from fireredtts2.config import EncoderConfig
+from recipes.mini import (
+    align,
+    decode_corpus,
+    export,
+    semantic_features,
+    tokenise,
+    train_codec,
+    train_decoder,
+    train_llm,
+)
+from recipes.mini.settings import SETTINGS_ENV, settings
+
+RATE_HZ = 24_000
+TEXTS = ("Good morning to you.", "The kettle is on.", "We shall see.")
+SETTINGS = """
+[codec]
+ssl = { embed_dim = 384, num_layers = 1, num_heads = 6, num_mels = 16 }
+ssl_adaptor = { in_dim = 384, embed_dim = 16, out_dim = 16, num_layers = 1, num_heads = 2 }
+acoustic_encoder = { embed_dim = 16, num_layers = 1, num_heads = 2, num_mels = 16 }
+downsample = { embed_dim = 32 }
+upsample = { embed_dim = 32 }
+semantic_decoder = { in_dim = 32, embed_dim = 16, out_dim = 384, num_layers = 1, num_heads = 2 }
+acoustic_decoder = { embed_dim = 32, num_layers = 1, num_heads = 2 }
+
+[codec.rvq]
+input_dim = 32
+rvq_dim = 16
+output_dim = 32
+num_quantizers = 4
+codebook_size = 16
+codebook_dim = 4
+
+[train_codec]
+chunks_per_step = 2
+crop_frames = 8
+total_steps = 4
+quantize_after_steps = 1
+
+[train_decoder]
+frames_per_step = 24
+adversarial_frames = 4
+total_steps = 2
+adversarial_from_step = 1
+
+[llm]
+backbone_flavor = "b"
+decoder_flavor = "d"
+audio_vocab_size = 16
+audio_num_codebooks = 4
+decoder_loss_weight = 0.6
+flavors.b = { num_layers = 2, num_heads = 2, num_kv_heads = 1, embed_dim = 32, intermediate_dim = 48 }
+flavors.d = { num_layers = 1, num_heads = 2, num_kv_heads = 1, embed_dim = 16, intermediate_dim = 24 }
+
+[train_llm]
+rows_per_step = 512
+rows_per_sequence = 256
+total_steps = 4
+conversation_from = 0.5
+guide_layers = [1]
+
+[text]
+normalize = true
+phonemes = "pronunciations.txt.gz"
+"""  # noqa: E501
+
+
+def write_corpus(folder: Path) -> None:
+    """Two shards of two voices; ids 0 to 3 and 100 are held out."""
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for shard in range(2):
+        rows = []
+        with tarfile.open(folder / f"shard_{shard:03d}.tar", "w") as tar:
+            for number in range(8):
+                clip = 100 * shard + number
+                audio = 0.1 * rng.standard_normal(int(RATE_HZ * rng.uniform(3.1, 4.0)))
+                rows.append(
+                    {
+                        "id": clip, "speaker": ("af_one", "bm_two")[number % 2], "style": "a",
+                        "speed": 1.0, "kind": "talk", "text": TEXTS[number % len(TEXTS)],
+                    }
+                )  # fmt: skip
+                data = io.BytesIO()
+                soundfile.write(data, audio, RATE_HZ, format="OGG", subtype="OPUS")
+                add(tar, f"{clip:05d}.opus", data.getvalue())
+            add(tar, "metadata.jsonl", "\n".join(map(json.dumps, rows)).encode())
+
+
+def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+@pytest.fixture
+def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder where the fetching has been done: a random encoder stands for Whisper's."""
+    (tmp_path / "config.toml").write_text(SETTINGS)
+    monkeypatch.setenv(SETTINGS_ENV, str(tmp_path / "config.toml"))
+    monkeypatch.setattr(align, "CTC_STEPS", 2)
+    monkeypatch.setattr(align, "BORDER_STEPS", 1)
+    monkeypatch.setattr(align, "MIN_CONFIDENCE", 0.0)
+    work = tmp_path / "work"
+    work.mkdir()
+    torch.manual_seed(0)
+    encoder = WhisperEncoder(EncoderConfig(**settings()["codec"]["ssl"]))
+    save_file(encoder.state_dict(), work / "ssl.safetensors")
+    return work
+
+
+def run_all(corpus: Path, work: Path, model: Path) -> None:
+    decode_corpus.main(str(corpus), str(work))
+    semantic_features.main(str(work), "not read")
+    train_codec.main(str(work))
+    tokenise.main(str(work))
+    align.main(str(work))
+    train_decoder.main(str(work))
+    train_llm.main(str(work))
+    export.main(str(work), str(model))
+
+
+def test_the_steps_fit_together_and_their_model_speaks(work: Path, tmp_path: Path):
+    write_corpus(tmp_path / "corpus")
+    model = tmp_path / "model"
+    shutil.copytree(train_llm.MODEL / "tokenizer", model / "tokenizer")
+    shutil.copy(train_llm.MODEL / "pronunciations.txt.gz", model)
+    run_all(tmp_path / "corpus", work, model)
+    tts = FireRedTTS2(model, device="cpu")
+    assert tts.voices.list() == ["af_one", "bm_two"]
+    speech = tts.say(
+        "We see.", voice="bm_two", seed=0, turn_limit_ms=400, on_runaway="accept", max_attempts=9
+    )
+    assert 0 < len(speech.audio) <= 5 * 1920
+    assert torch.isfinite(speech.audio).all()
+    made = {path: path.stat().st_mtime_ns for path in work.glob("codes_*.npz")}
+    run_all(tmp_path / "corpus", work, model)  # all is done: a second run changes nothing
+    assert {path: path.stat().st_mtime_ns for path in work.glob("codes_*.npz")} == made
+    assert torch.load(work / "llm.pt", weights_only=True)["step"] == 4
