@@ -38,6 +38,7 @@ def dual_transformer_loss(
     depth_fraction: float = DEPTH_FRACTION,
     depth_indices: Tensor | None = None,
     generator: torch.Generator | None = None,
+    inputs: Tensor | None = None,
 ) -> DualTransformerLosses:
     """Loss of a batch: every row predicts the next row of its own sample.
 
@@ -53,6 +54,8 @@ def dual_transformer_loss(
         depth_indices: Those frames by number among the learnt ones, row by row of the batch,
             instead of a random draw.
         generator: A CPU generator for that draw, torch's own where not given; one `randperm`.
+        inputs: What the backbone reads in place of `tokens`, which are what it is to say: with
+            noise on the codes it learns to go on after codes that it would not have chosen.
 
     Returns:
         The losses. A batch without frames or without text has a loss of 0 there.
@@ -66,7 +69,8 @@ def dual_transformer_loss(
     if segment_ids is not None:
         attention_mask = packed_attention(segment_ids)
         positions = packed_positions(segment_ids) if positions is None else positions
-    hidden = model(tokens, mask, attention_mask, positions)[:, :-1]
+    read = tokens if inputs is None else inputs
+    hidden = model(read, mask, attention_mask, positions)[:, :-1]
 
     follows = _follows_in_sample(mask, segment_ids)
     is_frame = follows & mask[:, 1:, 0]

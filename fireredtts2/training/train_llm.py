@@ -35,6 +35,7 @@ class LlmTrainConfig:
     guide_weight: float = 0.2
     guide_layers: tuple[int, ...] = (2, 3)
     depth_fraction: float = 0.125
+    code_noise: float = 0.04  # share of the codes read that are those of another frame
     max_seconds: float = float("inf")
     save_every: int = 100
     seed: int = 0
@@ -51,6 +52,21 @@ def split_parameters(model: DualTransformer) -> tuple[list[nn.Parameter], list[n
     ]
     chosen = {id(p) for p in inner}
     return inner, [p for p in model.parameters() if id(p) not in chosen]
+
+
+def with_code_noise(batch: LlmBatch, share: float, generator: torch.Generator) -> Tensor:
+    """Rows (B, T, Q+1) in which single codes are those of a frame drawn from the batch.
+
+    End rows stay, and none is drawn.
+    """
+    codes = batch.tokens[..., :-1]
+    is_frame = batch.mask[..., 0] & codes.any(-1)
+    frames = codes[is_frame]
+    drawn = frames[torch.randperm(len(frames), generator=generator)]
+    is_noisy = torch.rand(frames.shape, generator=generator) < share
+    noisy = batch.tokens.clone()
+    noisy[..., :-1][is_frame] = torch.where(is_noisy, drawn, frames)
+    return noisy
 
 
 class LlmTrainer:
@@ -77,6 +93,7 @@ class LlmTrainer:
             batch.mask,
             depth_fraction=self.config.depth_fraction,
             generator=self.generator,
+            inputs=with_code_noise(batch, self.config.code_noise, self.generator),
         )
         guide = self.guide.loss(batch.targets)
         return {

@@ -9,7 +9,12 @@ from fireredtts2.training.llm_data import Clip, Composer, Mixture, TextMarks
 from fireredtts2.training.muon import Muon, orthogonalize
 from fireredtts2.training.run import save
 from fireredtts2.training.schedule import trapezoid
-from fireredtts2.training.train_llm import CONVERSATION, LlmTrainConfig, LlmTrainer
+from fireredtts2.training.train_llm import (
+    CONVERSATION,
+    LlmTrainConfig,
+    LlmTrainer,
+    with_code_noise,
+)
 from tests import tiny
 
 MARKS = TextMarks(tags=(10, 11, 12, 13), start=14, end=15)
@@ -77,6 +82,17 @@ def test_batches_hold_whole_samples_of_about_one_length(composer):
         rows = torch.arange(length).expand_as(live)
         pointed = batch.targets != NO_TARGET
         assert (batch.targets[pointed] <= rows[pointed]).all()
+
+
+def test_noise_changes_a_share_of_the_codes_and_no_end(composer):
+    batch = next(composer.batches(3 * LENGTH, LENGTH, CONVERSATION, seed=0))
+    noisy = with_code_noise(batch, 0.5, torch.Generator().manual_seed(0))
+    changed = noisy != batch.tokens
+    frames = batch.mask[..., 0] & batch.tokens[..., :-1].any(-1)
+    assert 0.3 < changed[frames][:, :-1].float().mean() < 0.5  # some draw the code they had
+    assert not changed[~frames].any()
+    assert not changed[..., -1].any()
+    assert torch.equal(with_code_noise(batch, 0.0, torch.Generator()), batch.tokens)
 
 
 def test_a_batch_must_hold_a_sample(composer):
