@@ -18,8 +18,8 @@ from fireredtts2.engine.codec_runner import CodecRunner
 from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.layout import Layout
 from fireredtts2.engine.model_runner import ModelRunner
-from fireredtts2.engine.request import Block
 from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.llm.prompt import Rows
 from fireredtts2.llm.sampling import SamplingParams
 
 NUM_CODEBOOKS = 4
@@ -109,10 +109,10 @@ class ScriptedRunner(ModelRunner):
         self.num_started = 0
         self._left: list[int | None] = [None] * num_slots
 
-    def start(
-        self, slot: int, num_kept: int, blocks: Sequence[Block], sampling: SamplingParams, seed: int
+    def begin(
+        self, slot: int, num_kept: int, last_row: Rows, sampling: SamplingParams, seed: int
     ) -> None:
-        super().start(slot, num_kept, blocks, sampling, seed)
+        super().begin(slot, num_kept, last_row, sampling, seed)
         self._left[slot] = self.lengths.popleft() if self.lengths else None
         self.num_started += 1
 
@@ -135,10 +135,11 @@ def scripted_engine(
     num_slots: int = 1,
     max_rows: int = 600,
     causal: bool = True,
+    max_waiting: int = 1_000,
 ) -> Engine:
     runner = ScriptedRunner(llm(), num_slots, max_rows)
     runner.lengths.extend(lengths)
-    return Engine(runner, CodecRunner(codec(causal=causal), num_slots))
+    return Engine(runner, CodecRunner(codec(causal=causal), num_slots), max_waiting)
 
 
 def script_turns(engine: Engine, *lengths: int | None) -> ScriptedRunner:

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Iterator, Sequence
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 from fireredtts2.engine.codec_runner import CodecRunner
+from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.model_runner import ModelRunner
 from fireredtts2.engine.request import FinishReason, Request, read_block
 from fireredtts2.engine.scheduler import Scheduler, Slot
+
+logger = logging.getLogger(__name__)
 
 MAX_CHUNK_FRAMES = 4  # a chunk's length once some audio lies ahead of the listener
 
@@ -22,41 +27,49 @@ class Engine:
     Args:
         model_runner: the dual transformer and its cache.
         codec_runner: the codec and its streaming states.
+        max_waiting: requests that may wait for a slot.
     """
 
-    def __init__(self, model_runner: ModelRunner, codec_runner: CodecRunner) -> None:
+    def __init__(
+        self, model_runner: ModelRunner, codec_runner: CodecRunner, max_waiting: int = 1_000
+    ) -> None:
         self.model_runner = model_runner
         self.codec_runner = codec_runner
-        self.scheduler: Scheduler[Request] = Scheduler(model_runner.num_slots)
+        self.scheduler: Scheduler[Request] = Scheduler(model_runner.num_slots, max_waiting)
         self._lock = threading.RLock()
 
     @torch.inference_mode()
     def step(self) -> None:
         """Takes every live request one frame (80 ms) further; audio goes to its `chunks`."""
-        self._admit()  # 1. waiting requests get slots; what their slot has not read is read
-        live = self.scheduler.live
-        if not live:
-            return
-        frames = self.model_runner.next_frames([slot.index for slot in live])  # 2. one frame each
-        for slot, frame in zip(live, frames, strict=True):
-            request = self._request(slot)
-            self._take(request, frame)  # 3. end of turn, or one frame more
-            self._decode(slot.index, request)  # 4. the codec makes a chunk when enough is there
-            if request.finish is not None:
-                self._release(slot)  # 5. the slot is free, and remembers
+        self.scheduler.begin_step()
+        self._seat()  # 1. waiting requests get the slots that are free
+        self._read()  # 2. they read their prompts, a part at a time while somebody listens
+        speaking = self.scheduler.speaking
+        for slot, frame in zip(speaking, self._frames(speaking), strict=False):  # 3. a frame each
+            with self._failing([slot]):
+                request = self._request(slot)
+                self._take(request, frame)  # 4. end of turn, or one frame more
+                self._decode(slot.index, request)  # 5. a chunk of audio when enough is there
+                if request.finish is not None:
+                    self._release(slot)  # 6. the slot is free, and remembers
 
     def add(self, request: Request) -> None:
         """Puts a request in the queue.
 
         Raises:
             ValueError: its rows and frames are more than a slot holds.
+            QueueFullError: too many wait already.
         """
         self.model_runner.check_fits(request.num_rows, request.max_frames)
         with self._lock:
             self.scheduler.add(request)
 
     def stream(self, request: Request) -> Generator[Tensor, None, None]:
-        """Yields a request's audio, (n,) float32 on the CPU; other requests advance with it."""
+        """Yields a request's audio, (n,) float32 on the CPU; other requests advance with it.
+
+        Raises:
+            RequestFailedError: an error came up on the way; what was yielded before is good.
+        """
         self.add(request)
         try:
             while request.chunks or request.finish is None:
@@ -65,6 +78,9 @@ class Engine:
                         self.step()
                 while request.chunks:
                     yield request.chunks.popleft()
+            if request.error is not None:
+                message = f"speech broke off: {type(request.error).__name__}: {request.error}"
+                raise RequestFailedError(message) from request.error
         finally:
             self.cancel(request)
 
@@ -79,15 +95,33 @@ class Engine:
 
     # --- The stages ---------------------------------------------------------------------------
 
-    def _admit(self) -> None:
-        # One at a time: an interruption leaves nobody in a slot with rows unread.
-        while (admission := self.scheduler.admit()) is not None:
-            slot, request = admission.slot.index, admission.job
-            kept = sum(len(block) for block in request.blocks[: admission.first_block])
-            unread = request.blocks[admission.first_block :]
-            self.model_runner.start(slot, kept, unread, request.sampling, request.seed)
-            self.scheduler.note_read(admission)
-            self.codec_runner.start(slot, request.max_frames)
+    def _seat(self) -> None:
+        while (slot := self.scheduler.seat()) is not None:
+            request = self._request(slot)
+            with self._failing([slot]):
+                self.model_runner.begin(
+                    slot.index,
+                    slot.num_kept_rows,
+                    request.last_row,
+                    request.sampling,
+                    request.seed,
+                )
+                self.codec_runner.start(slot.index, request.max_frames)
+
+    def _read(self) -> None:
+        for piece in self.scheduler.pieces():
+            block = self._request(piece.slot).blocks[piece.block]
+            with self._failing([piece.slot]):
+                self.model_runner.read(piece.slot.index, block.part(piece.begin, piece.end))
+                self.scheduler.note_read(piece)
+
+    def _frames(self, speaking: Sequence[Slot[Request]]) -> Sequence[Tensor]:
+        """One frame for each; none when an error came up."""
+        if not speaking:
+            return ()
+        with self._failing(speaking):
+            return list(self.model_runner.next_frames([slot.index for slot in speaking]))
+        return ()
 
     def _take(self, request: Request, frame: Tensor) -> None:
         if not frame.any():
@@ -113,6 +147,30 @@ class Engine:
         # After an end every frame has been read as well as made; otherwise the last one has not.
         whole = request.finish is FinishReason.END
         self.scheduler.release(slot, read_block(request).key if whole else None)
+
+    # --- Errors -------------------------------------------------------------------------------
+
+    @contextmanager
+    def _failing(self, slots: Sequence[Slot[Request]]) -> Iterator[None]:
+        """An error inside ends the requests of these slots, and nobody else's.
+
+        Where memory ran out, only the one that was seated last goes: the others fitted before it.
+        """
+        try:
+            yield
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            self._fail(max(slots, key=lambda slot: slot.seated), error)
+        except Exception as error:
+            for slot in slots:
+                self._fail(slot, error)
+
+    def _fail(self, slot: Slot[Request], error: Exception) -> None:
+        request = self._request(slot)
+        logger.error("a request failed", exc_info=error)
+        request.finish, request.error = FinishReason.FAILED, error
+        self.scheduler.release(slot, None)
+        slot.keys.clear()  # its cache may hold anything now
 
     @staticmethod
     def _request(slot: Slot[Request]) -> Request:

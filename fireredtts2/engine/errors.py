@@ -1,4 +1,4 @@
-"""The error of a turn that could not be spoken."""
+"""What can go wrong with speech that was asked for rightly."""
 
 from __future__ import annotations
 
@@ -9,8 +9,12 @@ if TYPE_CHECKING:
     from fireredtts2.speech import Turn
 
 
+class RequestFailedError(RuntimeError):
+    """The engine met an error while it made this request; others were not touched."""
+
+
 class SpeechError(RuntimeError):
-    """A turn stayed empty, too short or without an end after every attempt.
+    """A turn stayed empty, too short or without an end after every attempt, or met an error.
 
     Attributes:
         turn_index: which turn of the script, from 0.

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from fireredtts2.engine.request import Block
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.prompt import Rows, frame_rows
 from fireredtts2.llm.sampling import Sampler, SamplingParams
@@ -48,30 +47,20 @@ class ModelRunner:
                 f"for; both must be at least 1, and together at most {self.max_rows}"
             )
 
-    def start(
-        self,
-        slot: int,
-        num_kept: int,
-        blocks: Sequence[Block],
-        sampling: SamplingParams,
-        seed: int,
+    def begin(
+        self, slot: int, num_kept: int, last_row: Rows, sampling: SamplingParams, seed: int
     ) -> None:
-        """Keeps a slot's first `num_kept` rows and reads blocks after them, up to the last row.
+        """Keeps a slot's first `num_kept` rows; `read` adds the others but `last_row`.
 
-        That row is left for `next_frames`, so that every frame is made in the same way. A block is
-        one pass, whatever was kept: a run repeats to the bit, whether its prompt was there or not.
+        That row is left for `next_frames`, so that every frame is made in the same way.
         """
         self._cache.truncate(slot, num_kept)
-        for block in blocks[:-1]:
-            self._read(slot, block.rows)
-        last = blocks[-1].rows
-        if len(last) > 1:
-            self._read(slot, Rows(last.tokens[:-1], last.mask[:-1]))
-        self._tokens[slot, 0], self._mask[slot, 0] = last.tokens[-1], last.mask[-1]
+        self._tokens[slot], self._mask[slot] = last_row.tokens, last_row.mask
         self._params[slot] = sampling
         self._generators[slot].manual_seed(seed)
 
-    def _read(self, slot: int, rows: Rows) -> None:
+    def read(self, slot: int, rows: Rows) -> None:
+        """Adds rows to a slot in one pass."""
         tokens, mask = rows.tokens[None].to(self._device), rows.mask[None].to(self._device)
         self.model.extend(tokens, mask, self._cache.row(slot))
         self.num_prefilled_rows += len(rows)
@@ -87,8 +76,18 @@ class ModelRunner:
             [self._generators[row] for row in rows],
             self._codebook_size,
         )
-        codes = self.model.next_frame(
-            self._tokens[rows], self._mask[rows], cache, sampler, None if all(counts) else counts
-        )
+        before = self._cache.lengths.clone()
+        try:
+            codes = self.model.next_frame(
+                self._tokens[rows],
+                self._mask[rows],
+                cache,
+                sampler,
+                None if all(counts) else counts,
+            )
+        except BaseException:
+            # NOTE: whoever goes on after an error must find no row that was read twice.
+            self._cache.lengths.copy_(before)
+            raise
         self._tokens[rows], self._mask[rows] = frame_rows(codes)
         return codes.cpu() if alone else codes.cpu()[list(slots)]

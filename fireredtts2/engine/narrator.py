@@ -12,7 +12,7 @@ from torch import Tensor
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.engine.conversation import Context, Spoken
 from fireredtts2.engine.engine import Engine
-from fireredtts2.engine.errors import SpeechError
+from fireredtts2.engine.errors import RequestFailedError, SpeechError
 from fireredtts2.engine.options import Options
 from fireredtts2.engine.pace import Pace
 from fireredtts2.engine.take import Take, TakeError, Taken
@@ -111,9 +111,9 @@ class Narrator:
             )
             try:
                 takes.append((yield from take.run(hold)))
-            except TakeError as error:
-                reason = str(error)
-                raise SpeechError(index, line.speaker, line.text, reason, self._turns) from None
+            except (TakeError, RequestFailedError) as error:
+                reason, cause = str(error), error.__cause__
+                raise SpeechError(index, line.speaker, line.text, reason, self._turns) from cause
             self._context.add(self._segment(line.speaker, piece, takes[-1]))
 
     def _segment(self, speaker: str, text: str, taken: Taken) -> Spoken:

@@ -12,13 +12,14 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.llm.prompt import Rows, audio_rows
 from fireredtts2.llm.sampling import SamplingParams
 
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows that are read in one pass, and kept or dropped together."""
+    """Rows that are kept or dropped together."""
 
     rows: Rows
 
@@ -32,6 +33,10 @@ class Block:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def part(self, begin: int, end: int) -> Rows:
+        """Rows `begin` to `end`."""
+        return Rows(self.rows.tokens[begin:end], self.rows.mask[begin:end])
+
 
 class FinishReason(Enum):
     """Why a request ended."""
@@ -39,6 +44,7 @@ class FinishReason(Enum):
     END = "the model ended the turn"
     LIMIT = "the frame limit was reached"
     CANCELLED = "the request was cancelled"
+    FAILED = "an error came up"
 
 
 @dataclass(eq=False)
@@ -51,9 +57,13 @@ class Request:
         seed: of this request's own random stream.
         max_frames: the end is forced here.
         unspoken_frames: frames at the start that are made but not decoded.
+        priority: a higher one is seated first; who waits long rises.
+        max_unread_s: no more frames are made while this much audio waits for the reader; None for
+            no such bound.
         frames: (Q,) codes of each frame made, without the end frame.
         chunks: audio that waits for the reader, (n,) float32 on the CPU.
         finish: why the request ended, once it has.
+        error: what came up, where it ended by that.
     """
 
     blocks: Sequence[Block]
@@ -61,15 +71,31 @@ class Request:
     seed: int
     max_frames: int
     unspoken_frames: int = 0
+    priority: int = 0
+    max_unread_s: float | None = None
     frames: list[Tensor] = field(default_factory=list)
     num_decoded: int = 0
     chunks: deque[Tensor] = field(default_factory=deque)
     finish: FinishReason | None = None
+    error: Exception | None = None
 
     @property
     def num_rows(self) -> int:
         """Rows to read."""
         return sum(len(block) for block in self.blocks)
+
+    @property
+    def last_row(self) -> Rows:
+        """The row whose answer is the first frame."""
+        rows = self.blocks[-1].rows
+        return Rows(rows.tokens[-1:], rows.mask[-1:])
+
+    @property
+    def is_held(self) -> bool:
+        """Whether so much audio waits for the reader that no more is made for now."""
+        if self.max_unread_s is None:
+            return False
+        return sum(len(chunk) for chunk in self.chunks) > self.max_unread_s * OUTPUT_RATE_HZ
 
     @property
     def num_spoken(self) -> int:

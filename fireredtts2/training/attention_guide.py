@@ -38,7 +38,9 @@ class AttentionGuide:
         """
         total = targets.new_zeros((), dtype=torch.float32)
         for block, x, span in self.inputs:
-            total = total - log_attention_near(block, x, span, targets).mean()
+            # NOTE: in float32: a logarithm of a small share loses everything in bfloat16.
+            with torch.autocast(x.device.type, enabled=False):
+                total = total - log_attention_near(block, x.float(), span, targets).mean()
         count = max(1, len(self.inputs))
         self.inputs.clear()
         return total / count

@@ -1,13 +1,18 @@
 """The frame loop against its plain twins: uncached model, whole decode, one request at a time."""
 
 import itertools
+from collections.abc import Callable
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.engine import Engine
+from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.request import FinishReason, Request
+from fireredtts2.engine.scheduler import BUSY_READ_ROWS, QueueFullError
 from fireredtts2.llm.prompt import frame_rows
 from fireredtts2.llm.sampling import Sampler, SamplingParams
 from tests.tiny import CODEBOOK_SIZE, LAYOUT, NUM_CODEBOOKS, llm, scripted_engine
@@ -34,7 +39,7 @@ def run(engine: Engine, *requests: Request) -> list[torch.Tensor]:
         engine.add(one)
     while any(one.finish is None for one in requests):
         engine.step()
-    return [torch.cat(list(one.chunks)) for one in requests]
+    return [torch.cat([torch.zeros(0), *one.chunks]) for one in requests]
 
 
 def test_greedy_frames_are_those_of_the_uncached_model():
@@ -213,20 +218,20 @@ def test_a_waiting_request_can_be_cancelled():
     engine.cancel(second)
     run(engine)
     assert second.finish is FinishReason.CANCELLED
-    assert not engine.scheduler.waiting
+    assert engine.scheduler.num_waiting == 0
 
 
 def test_interruption_while_reading_leaves_no_trace(monkeypatch: pytest.MonkeyPatch):
-    engine = scripted_engine([4])
+    engine = scripted_engine([4, 4])
     calls = []
 
     def interrupted(*args: object) -> None:
         calls.append(args)
         if len(calls) == 2:
             raise KeyboardInterrupt
-        type(engine.model_runner)._read(engine.model_runner, *args)  # type: ignore[arg-type]
+        type(engine.model_runner).read(engine.model_runner, *args)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(engine.model_runner, "_read", interrupted)
+    monkeypatch.setattr(engine.model_runner, "read", interrupted)
     with pytest.raises(KeyboardInterrupt):
         list(engine.stream(request(max_frames=9)))
     monkeypatch.undo()
@@ -252,7 +257,164 @@ def test_interruption_in_the_codec_frees_the_slot(monkeypatch: pytest.MonkeyPatc
     assert len(after.frames) == 4
 
 
-@pytest.mark.parametrize(("max_frames", "given"), [(0, "0 frames"), (600, "600 frames")])
-def test_a_request_must_fit(max_frames: int, given: str):
-    with pytest.raises(ValueError, match=given):
+# --- Who waits, who listens, who lags ---------------------------------------------------------
+
+
+def long_request(num_rows: int, seed: int = 5) -> Request:
+    """A request with about so many rows to read."""
+    prompt = LAYOUT.spoken("S1", "A prompt.", codes(num_rows, seed))
+    return Request(LAYOUT.blocks([prompt], LAYOUT.text("S1", "Hi")), SamplingParams(), seed, 6)
+
+
+def test_nobody_who_listens_waits_for_a_long_prompt():
+    engine = scripted_engine([20, 4], num_slots=2, max_rows=1_000)
+    listener, late = request(max_frames=30), long_request(900)
+    engine.add(listener)
+    engine.step()
+    engine.add(late)
+    read = []
+    for made in range(2, 6):
+        before = engine.model_runner.num_prefilled_rows
+        engine.step()
+        assert len(listener.frames) == made
+        read.append(engine.model_runner.num_prefilled_rows - before)
+    assert max(read) <= BUSY_READ_ROWS
+    assert min(read) > 0
+    assert sum(read) == late.num_rows - 1
+    run(engine)
+    alone = long_request(900)
+    run(scripted_engine([4], max_rows=1_000), alone)  # read in one step: nobody listens
+    while late.finish is None:
+        engine.step()
+    assert torch.equal(late.codes, alone.codes)
+
+
+def test_a_full_queue_refuses():
+    engine = scripted_engine([3, 3, 3], max_waiting=1)
+    engine.add(request(seed=1))
+    engine.step()
+    engine.add(request(seed=2))
+    with pytest.raises(QueueFullError, match=r"1 requests wait.*1 are spoken; try again later"):
+        engine.add(request(seed=3))
+    while engine.scheduler.num_waiting:
+        engine.step()
+    engine.add(request(seed=3))
+
+
+def test_a_slow_reader_gets_no_more_until_it_reads():
+    engine = scripted_engine([40, 9], num_slots=2)
+    slow, quick = request("One", 50, seed=1, max_unread_s=0.4), request("Two", 9, seed=2)
+    engine.add(slow)
+    engine.add(quick)
+    for _ in range(20):
+        engine.step()
+    assert quick.finish is not None
+    assert 5 <= len(slow.frames) <= 10
+    parts = []
+    while slow.chunks or slow.finish is None:
+        while slow.chunks:
+            parts.append(slow.chunks.popleft())
+        engine.step()
+    fresh = request("One", 50, seed=1)
+    [expected] = run(scripted_engine([40]), fresh)
+    assert torch.equal(slow.codes, fresh.codes)
+    torch.testing.assert_close(torch.cat(parts), expected, atol=1e-5, rtol=0)
+
+
+# --- Errors in a step -------------------------------------------------------------------------
+
+
+def broken(error: BaseException) -> Callable[..., torch.Tensor]:
+    def fail(*args: object) -> torch.Tensor:
+        raise error
+
+    return fail
+
+
+def test_an_error_in_the_model_fails_its_requests_and_the_engine_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    engine = scripted_engine([9, 4])
+    stream = engine.stream(request(max_frames=20))
+    next(stream)
+    monkeypatch.setattr(engine.model_runner.model, "draw_frame", broken(RuntimeError("bad luck")))
+    with pytest.raises(RequestFailedError, match="speech broke off: RuntimeError: bad luck"):
+        list(stream)
+    monkeypatch.undo()
+    after, fresh = request(max_frames=9), request(max_frames=9)
+    run(engine, after)
+    run(scripted_engine([4]), fresh)
+    assert torch.equal(after.codes, fresh.codes)
+
+
+def test_an_error_in_one_request_leaves_its_neighbour(monkeypatch: pytest.MonkeyPatch):
+    engine = scripted_engine([9, 9], num_slots=2)
+    bad, good = request("One", 20, seed=1), request("Two", 20, seed=2)
+    whole = engine.codec_runner.decode
+    monkeypatch.setattr(
+        engine.codec_runner,
+        "decode",
+        lambda slot, frames: whole(slot, frames) if slot else broken(ValueError("codec"))(),
+    )
+    audio = run(engine, bad, good)
+    assert bad.finish is FinishReason.FAILED
+    assert isinstance(bad.error, ValueError)
+    fresh = request("Two", 20, seed=2)
+    [expected] = run(scripted_engine([9]), fresh)
+    torch.testing.assert_close(audio[1], expected, atol=1e-5, rtol=0)
+
+
+def test_memory_that_runs_out_costs_the_newest_request_alone(monkeypatch: pytest.MonkeyPatch):
+    engine = scripted_engine([6, 6], num_slots=2)
+    first, second = request("One", 20, seed=1), request("Two", 20, seed=2)
+    engine.add(first)
+    engine.step()
+    engine.add(second)
+    draw = engine.model_runner.model.draw_frame
+
+    def greedy_of_memory(hidden: torch.Tensor, sampler: Sampler) -> torch.Tensor:
+        if len(hidden) > 1 and engine.scheduler.slots[1].job is not None:
+            raise torch.OutOfMemoryError("out of memory")
+        return draw(hidden, sampler)
+
+    monkeypatch.setattr(engine.model_runner.model, "draw_frame", greedy_of_memory)
+    run(engine)
+    while first.finish is None:
+        engine.step()
+    assert second.finish is FinishReason.FAILED
+    assert first.finish is FinishReason.END
+    assert len(first.frames) == 6
+
+
+# --- Joining, leaving, cancelling at any time ---------------------------------------------------
+
+
+@settings(max_examples=12, deadline=None, derandomize=True)
+@given(st.lists(st.tuples(st.integers(0, 8), st.integers(1, 7)), min_size=1, max_size=5))
+def test_whatever_the_others_do_a_request_hears_the_same(others: list[tuple[int, int]]):
+    """Others join at some step and are cancelled some steps later, over two slots."""
+    engine = scripted_engine([None] * 9, num_slots=3)
+    watched = request("Watched", 10, seed=7)
+    engine.add(watched)
+    guests = [request(f"Guest {n}", 30, seed=n) for n in range(len(others))]
+    for step in itertools.count():
+        for guest, (joins, stays) in zip(guests, others, strict=True):
+            if step == joins:
+                engine.add(guest)
+            if step == joins + stays:
+                engine.cancel(guest)
+        if watched.finish is not None and step > 16:
+            break
+        engine.step()
+    fresh = request("Watched", 10, seed=7)
+    [expected] = run(scripted_engine(), fresh)
+    assert torch.equal(watched.codes, fresh.codes)
+    torch.testing.assert_close(torch.cat(list(watched.chunks)), expected, atol=1e-5, rtol=0)
+    assert engine.scheduler.live == []
+    assert all(guest.finish is FinishReason.CANCELLED for guest in guests)
+
+
+@pytest.mark.parametrize(("max_frames", "shown"), [(0, "0 frames"), (600, "600 frames")])
+def test_a_request_must_fit(max_frames: int, shown: str):
+    with pytest.raises(ValueError, match=shown):
         scripted_engine().add(request(max_frames=max_frames))

@@ -61,6 +61,23 @@ def test_whole_is_the_collected_stream():
         assert torch.equal(one.codes, other.codes)
 
 
+def test_an_error_of_the_engine_keeps_the_finished_turns(monkeypatch: pytest.MonkeyPatch):
+    engine = scripted_engine([4, 6, 5])
+    heard: list[AudioChunk] = []
+    with pytest.raises(SpeechError, match="turn 2 .*speech broke off: OSError: gone") as caught:
+        for chunk in narrator(engine).narrate(LINES, hold=True):
+            heard.append(chunk)
+            if chunk.is_turn_end:
+
+                def gone(*args: object) -> torch.Tensor:
+                    raise OSError("gone")
+
+                monkeypatch.setattr(engine.model_runner, "read", gone)
+    assert [turn.text for turn in caught.value.turns] == ["One."]
+    assert isinstance(caught.value.__cause__, OSError)
+    assert engine.scheduler.live == []
+
+
 def test_turns_know_where_they_are():
     lines = [Line("S1", "One.", ["One."]), Line("S2", "Two.", ["Two."], pause_s=0.5)]
     speech = collect(chunks([4, 6], hold=False, lines=lines))
