@@ -63,16 +63,16 @@ def test_whole_is_the_collected_stream():
 
 def test_an_error_of_the_engine_keeps_the_finished_turns(monkeypatch: pytest.MonkeyPatch):
     engine = scripted_engine([4, 6, 5])
-    heard: list[AudioChunk] = []
-    with pytest.raises(SpeechError, match="turn 2 .*speech broke off: OSError: gone") as caught:
-        for chunk in narrator(engine).narrate(LINES, hold=True):
-            heard.append(chunk)
-            if chunk.is_turn_end:
 
-                def gone(*args: object) -> torch.Tensor:
-                    raise OSError("gone")
+    def gone(*args: object) -> torch.Tensor:
+        raise OSError("gone")
 
-                monkeypatch.setattr(engine.model_runner, "read", gone)
+    def break_reading(turn: Turn) -> None:
+        monkeypatch.setattr(engine.model_runner, "read", gone)
+
+    stream = narrator(engine, on_turn=break_reading).narrate(LINES, hold=True)
+    with pytest.raises(SpeechError, match=r"turn 2 .*speech broke off: OSError: gone") as caught:
+        drain(stream, [])
     assert [turn.text for turn in caught.value.turns] == ["One."]
     assert isinstance(caught.value.__cause__, OSError)
     assert engine.scheduler.live == []
