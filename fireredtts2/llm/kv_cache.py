@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from fireredtts2.config import TransformerConfig
 
-if TYPE_CHECKING:
-    from fireredtts2.llm.span import Span
+
+@dataclass(frozen=True)
+class Place:
+    """Where in a cache the rows of one call are kept, and how much of it they read.
+
+    All batch rows begin at `start`, or each row has slots (B, T) of its own; the first `num_keys`
+    positions are read.
+    """
+
+    start: int = 0
+    slots: Tensor | None = None
+    num_keys: int = 0
 
 
 @dataclass
@@ -71,17 +80,19 @@ class KVCache:
             )
         self.lengths[row] = length
 
-    def extend(self, layer: int, keys: Tensor, values: Tensor, span: Span) -> tuple[Tensor, Tensor]:
+    def extend(
+        self, layer: int, keys: Tensor, values: Tensor, place: Place
+    ) -> tuple[Tensor, Tensor]:
         """Stores new keys and values (B, kv_heads, T, head_dim) of one layer.
 
-        Returns all that the span reads of them, (B, kv_heads, num_keys, head_dim), as views.
+        Returns all that is read of them, (B, kv_heads, num_keys, head_dim), as views.
         """
         all_keys, all_values = self.keys[layer], self.values[layer]
-        if span.slots is None:
-            all_keys[:, :, span.start : span.num_keys] = keys
-            all_values[:, :, span.start : span.num_keys] = values
+        if place.slots is None:
+            all_keys[:, :, place.start : place.num_keys] = keys
+            all_values[:, :, place.start : place.num_keys] = values
         else:
             rows = torch.arange(self.batch, device=keys.device)[:, None]
-            all_keys[rows, :, span.slots] = keys.transpose(1, 2)
-            all_values[rows, :, span.slots] = values.transpose(1, 2)
-        return all_keys[:, :, : span.num_keys], all_values[:, :, : span.num_keys]
+            all_keys[rows, :, place.slots] = keys.transpose(1, 2)
+            all_values[rows, :, place.slots] = values.transpose(1, 2)
+        return all_keys[:, :, : place.num_keys], all_values[:, :, : place.num_keys]

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from fireredtts2.config import TransformerConfig
-from fireredtts2.llm.kv_cache import KVCache
+from fireredtts2.llm.kv_cache import KVCache, Place
 
 
 @dataclass(frozen=True)
@@ -20,17 +20,14 @@ class Span:
     `cos` and `sin` are float32 whatever the model's type; they broadcast to
     (B, T, heads, 2, head_dim / 2). `mask` is bool (B or 1, 1, T, keys), true where a row may
     attend; without one, rows attend to all keys, or to no later row where `causal` is set.
-    `start` or `slots` (B, T) say where in the cache the rows are kept, `num_keys` how much of it
-    is read.
+    `place` says where in the cache the rows are kept.
     """
 
     cos: Tensor
     sin: Tensor
     mask: Tensor | None = None
     causal: bool = False
-    start: int = 0
-    slots: Tensor | None = None
-    num_keys: int = 0
+    place: Place = Place()  # noqa: RUF009 - frozen
 
     def rotate(self, x: Tensor) -> Tensor:
         """Turns x (B, T, heads, head_dim) by its rows' angles, half-split, in float32."""
@@ -103,7 +100,7 @@ def _even_span(cos: Tensor, sin: Tensor, start: int, num_steps: int) -> Span:
         mask = torch.ones(num_steps, end, dtype=torch.bool, device=cos.device).tril(start)
         mask = mask[None, None]
     causal = start == 0 and num_steps > 1
-    return Span(cos[start:end], sin[start:end], mask, causal, start=start, num_keys=end)
+    return Span(cos[start:end], sin[start:end], mask, causal, Place(start, num_keys=end))
 
 
 def _ragged_span(
@@ -125,8 +122,7 @@ def _ragged_span(
         cos[positions],
         sin[positions],
         mask[:, None],
-        slots=slots,
-        num_keys=mask.shape[-1],
+        place=Place(slots=slots, num_keys=mask.shape[-1]),
     )
 
 

@@ -52,7 +52,7 @@ class Attention(nn.Module):
         values = self.v_proj(x).view(batch, num_steps, self.groups[1], self.head_dim)
         values = values.transpose(1, 2)
         if cache is not None:
-            keys, values = cache.extend(self.layer, keys, values, span)
+            keys, values = cache.extend(self.layer, keys, values, span.place)
         mixed = F.scaled_dot_product_attention(
             queries, keys, values, span.mask, is_causal=span.causal, enable_gqa=True
         )

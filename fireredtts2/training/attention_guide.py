@@ -40,7 +40,8 @@ class AttentionGuide:
         for block, x, span in self.inputs:
             # NOTE: in float32: a logarithm of a small share loses everything in bfloat16.
             with torch.autocast(x.device.type, enabled=False):
-                total = total - log_attention_near(block, x.float(), span, targets).mean()
+                near = log_attention_near(block, x.float(), span, targets)
+                total = total - near.sum() / max(1, len(near))  # 0 where no row has a target
         count = max(1, len(self.inputs))
         self.inputs.clear()
         return total / count

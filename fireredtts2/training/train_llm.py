@@ -112,9 +112,10 @@ class LlmTrainer:
         with torch.autocast("cpu", dtype=torch.bfloat16):
             losses = self.losses(batch)
         losses["total"].backward()
-        nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
         for optimizer in self.optimizers:
-            optimizer.step()
+            if norm.isfinite():  # else the batch is left out: one bad step would spoil all weights
+                optimizer.step()
             optimizer.zero_grad(set_to_none=True)
         self.step_count += 1
         if self.step_count % AVERAGE_EVERY == 0:

@@ -1,5 +1,7 @@
 """Composition, packing, guidance and one step of the language model's training."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -157,6 +159,26 @@ def test_steps_learn_a_batch_and_guide_the_head(composer):
     assert last["first_code"] < first["first_code"]
     assert last["guide"] < 0.8 * first["guide"]
     assert not run.guide.inputs
+
+
+def test_a_batch_without_alignments_is_learnt_without_guidance(composer):
+    batch = next(composer.batches(2 * LENGTH, LENGTH, CONVERSATION, seed=0))
+    losses = trainer().step(replace(batch, targets=torch.full_like(batch.targets, NO_TARGET)))
+    assert losses["guide"] == 0
+    assert losses["total"] > 0
+
+
+def test_a_step_that_is_not_finite_changes_no_weight(composer, monkeypatch):
+    batch = next(composer.batches(2 * LENGTH, LENGTH, CONVERSATION, seed=0))
+    run = trainer()
+    before = {name: p.clone() for name, p in run.model.named_parameters()}
+    whole = run.losses
+    monkeypatch.setattr(run, "losses", lambda b: {n: v * float("nan") for n, v in whole(b).items()})
+    run.step(batch)
+    assert all(torch.equal(p, before[name]) for name, p in run.model.named_parameters())
+    monkeypatch.undo()
+    run.step(batch)
+    assert not all(torch.equal(p, before[name]) for name, p in run.model.named_parameters())
 
 
 def test_a_saved_run_goes_on_exactly(composer, tmp_path):
