@@ -19,7 +19,8 @@ class Segment:
     Attributes:
         speaker: "S1" to "S4", or with brackets.
         text: what is said.
-        audio: (samples,) or (1, samples); not needed where there are codes.
+        audio: (samples,) or (channels, samples), of which the first counts; not needed where
+            there are codes.
         sample_rate: of `audio`.
         codes: (Q, T) int64, if they are known.
     """

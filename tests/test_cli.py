@@ -350,6 +350,8 @@ def test_ctrl_c_keeps_finished_turns_and_nothing_half(
         (("say", "Hello.", "-o", "a.wav", "--stream"), ExitCode.USAGE, "--play"),
         (("say", "   ", "-o", "a.wav"), ExitCode.USAGE, ""),
         (("say", "?!...", "-o", "a.wav"), ExitCode.USAGE, ""),
+        (("say", "Hi.", "-o", "a.wav", "--srt", "nowhere/a.srt"), ExitCode.IO, "nowhere"),
+        (("say", "Hi.", "-o", "a.wav", "--vtt", "."), ExitCode.IO, "a folder"),
         (("say", "Hi.", "-o", "a.wav", "--voice", "af_hart"), ExitCode.USAGE, "af_heart"),
         (("say", "Hi.", "-o", "a.wav", "--voice", "x.safetensors"), ExitCode.USAGE, "no such"),
         (("say", "Hi.", "-o", "a.wav", "--temperature", "-1"), ExitCode.USAGE, "temperature"),

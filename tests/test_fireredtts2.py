@@ -394,6 +394,25 @@ def test_voices_that_do_not_fit(tts: Scripted):
         model.dialogue(SCRIPT, {"S9": voice("anna", 1)})
 
 
+def test_of_a_segment_in_stereo_the_first_channel_counts(tts: Scripted):
+    left = 0.1 * torch.randn(16_000, generator=torch.Generator().manual_seed(0))
+    stereo = torch.stack([left, torch.zeros(16_000)])
+    from_segment = tts().studio.prompter.from_segment
+    one, two = (from_segment(Segment("S1", "Hi.", audio, 16_000)) for audio in (left, stereo))
+    assert torch.equal(one.codes, two.codes)
+    with pytest.raises(ValueError, match=r"shape \(1, 1, 16000\)"):
+        from_segment(Segment("S1", "Hi.", left[None, None], 16_000))
+
+
+def test_a_tokenizer_with_more_tokens_than_the_model(tmp_path: Path):
+    path = write_checkpoint(tmp_path / "small") / "tokenizer" / "tokenizer.json"
+    values = json.loads(path.read_text())
+    values["model"]["vocab"] |= {f"<{n}>": n for n in range(100, 400)}
+    path.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match="of which the language model knows 256"):
+        FireRedTTS2(tmp_path / "small", device="cpu")
+
+
 def test_segments_must_be_whole(tts: Scripted):
     with pytest.raises(ValueError, match="needs its text and its audio"):
         tts(5).generate("Hello.", "S1", [Segment("S1", "No audio.")])

@@ -43,7 +43,8 @@ class Outputs:
                 folder.mkdir(parents=True, exist_ok=True)
 
     def sinks(self, names: Mapping[str, str]) -> list[AbstractContextManager[Take]]:
-        """What every chunk is given to. The first closes last: playing waits for the files.
+        """What every chunk is given to. The first closes last: playing waits for the files, and
+        subtitles that cannot be written do not take the audio with them.
 
         Args:
             names: of speakers, where a script gives them, for subtitles.
@@ -52,14 +53,14 @@ class Outputs:
         if self.play:
             player = find_player(self.stream)
             wanted.append(sinks.live_player(player) if self.stream else sinks.player(player))
+        if self.srt is not None or self.vtt is not None:
+            wanted.append(sinks.subtitles(self.srt, self.vtt, names))
         if self.output == STANDARD_OUTPUT and not self.stream:
             wanted.append(sinks.whole_standard_output(self.format))
         elif self.output is not None:
             wanted.append(sinks.audio(self.output, self.format))
         if self.stems is not None:
             wanted.append(sinks.stems(self.stems, self.format or "wav"))
-        if self.srt is not None or self.vtt is not None:
-            wanted.append(sinks.subtitles(self.srt, self.vtt, names))
         if self.turns is not None:
             wanted.append(sinks.turn_files(self.turns, self.format or "wav"))
         return wanted
@@ -74,8 +75,10 @@ class Outputs:
             raise ValueError("nowhere to put the audio: give -o FILE, -o - or --play")
         if self.output == STANDARD_OUTPUT and sys.stdout.isatty():
             raise ValueError("-o - would write audio to the terminal: give a file, or a pipe")
-        if self.output is not None and self.output != STANDARD_OUTPUT:
-            self._check_file(Path(self.output))
+        files = [None if self.output == STANDARD_OUTPUT else self.output, self.srt, self.vtt]
+        for path in files:
+            if path is not None:
+                self._check_file(Path(path))
 
     @staticmethod
     def _check_file(path: Path) -> None:

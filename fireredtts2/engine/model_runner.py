@@ -71,9 +71,12 @@ class ModelRunner:
         rows = list(slots) if alone else list(range(self.num_slots))
         cache = self._cache.row(slots[0]) if alone else self._cache
         counts = [int(row in slots) for row in rows]
+        # NOTE: who does not speak now keeps its random stream and its next row: it may be reading
+        # its prompt still, or be held for a slow reader.
+        silent = torch.Generator(self._device)
         sampler = Sampler(
             [self._params[row] for row in rows],
-            [self._generators[row] for row in rows],
+            [self._generators[row] if row in slots else silent for row in rows],
             self._codebook_size,
         )
         before = self._cache.lengths.clone()
@@ -89,5 +92,6 @@ class ModelRunner:
             # NOTE: whoever goes on after an error must find no row that was read twice.
             self._cache.lengths.copy_(before)
             raise
-        self._tokens[rows], self._mask[rows] = frame_rows(codes)
-        return codes.cpu() if alone else codes.cpu()[list(slots)]
+        codes = codes if alone else codes[list(slots)]
+        self._tokens[list(slots)], self._mask[list(slots)] = frame_rows(codes)
+        return codes.cpu()

@@ -159,9 +159,14 @@ class Prompter:
             if segment.audio is None or not segment.text.strip():
                 raise ValueError(f"a segment of {segment.speaker} needs its text and its audio")
             rate_hz = segment.sample_rate if isinstance(segment, Segment) else OUTPUT_RATE_HZ
-            audio = resample(
-                segment.audio.detach().float().cpu().reshape(-1), rate_hz, INPUT_RATE_HZ
-            )
+            wave = segment.audio.detach().float().cpu()
+            if wave.ndim not in (1, 2) or wave.numel() == 0:
+                raise ValueError(
+                    f"a segment's audio has shape {tuple(wave.shape)}; expected (samples,) or "
+                    "(channels, samples)"
+                )
+            mono = wave if wave.ndim == 1 else wave[0]  # SPEC 6: of several channels the first
+            audio = resample(mono, rate_hz, INPUT_RATE_HZ)
             check_prompt(audio, name=f"segment of {segment.speaker}")
             codes = self.encode(audio)
         elif codes.ndim != 2 or codes.shape[0] < self.num_codebooks:

@@ -93,6 +93,11 @@ class Studio:
         self._pace = Pace(text.max_frames_per_unit, text.min_frames_per_unit)
         num_codebooks = llm.config.audio_num_codebooks
         tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
+        if tokenizer.vocab_size > llm.config.text_vocab_size:
+            raise ValueError(
+                f"{folder.tokenizer_path}: {tokenizer.vocab_size} tokens, of which the language "
+                f"model knows {llm.config.text_vocab_size}: they do not belong together"
+            )
         self._layout = Layout(tokenizer, num_codebooks, llm.config.audio_vocab_size)
         self.prompter = Prompter(self.codec, codec_id, num_codebooks, self.voices, frontend)
 

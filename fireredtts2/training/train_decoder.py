@@ -26,7 +26,9 @@ from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 # turns as well as short ones.
 CROP_FRAMES = (12, 20, 40, 75, 120)
 MEL_WEIGHT = 15.0
-MATCHING_WEIGHT = 2.0
+# NOTE: both are means over all discriminators and layers, where others take sums.
+ADVERSARIAL_WEIGHT = 4.0
+MATCHING_WEIGHT = 20.0
 
 
 @dataclass(frozen=True)
@@ -34,6 +36,7 @@ class DecoderTrainConfig:
     """One run of stage two."""
 
     frames_per_step: int = 120
+    codebooks: tuple[int, ...] = (8,)  # how many the decoder gets, one of these in each step
     adversarial_frames: int = 10  # of each crop, before the discriminators
     learning_rate: float = 6e-4
     discriminator_rate: float = 4e-4
@@ -101,6 +104,7 @@ class StageTwo:
             self.discriminators.parameters(), lr=config.discriminator_rate, betas=(0.8, 0.99)
         )
         self.step_count = 0
+        self.generator = torch.Generator().manual_seed(config.seed)
 
     @property
     def adversarial(self) -> bool:
@@ -110,7 +114,8 @@ class StageTwo:
         """Codes (B, Q, t) to audio (B, 1920 * t), with gradients."""
         codec = self.codec
         values = codec.rvq.decode(codes).transpose(1, 2)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        # Discriminators hear what bfloat16 rounds off, and the decoder could do nothing about it.
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not self.adversarial):
             hidden = codec.acoustic_decoder.hidden(codec.upsample(values))
         # NOTE: float32 from here on: the head's phases turn more than once.
         return codec.acoustic_decoder.audio(hidden.float())
@@ -120,7 +125,7 @@ class StageTwo:
         factor = trapezoid(self.step_count, config.warmup_steps, config.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
-        made = self.made(codes)
+        made = self.made(codes[:, : self._drawn_codebooks()])
         losses = {"mel": MEL_WEIGHT * self.mel_loss(made, audio)}
         if self.adversarial:
             losses |= self._adversarial_losses(made, audio)
@@ -130,6 +135,10 @@ class StageTwo:
         self.optimizer.step()
         self.step_count += 1
         return {name: value.item() for name, value in losses.items()}
+
+    def _drawn_codebooks(self) -> int:
+        choices = self.config.codebooks
+        return choices[int(torch.randint(len(choices), (), generator=self.generator))]
 
     def _adversarial_losses(self, made: Tensor, audio: Tensor) -> dict[str, Tensor]:
         size = self.config.adversarial_frames * OUTPUT_SAMPLES_PER_FRAME
@@ -144,7 +153,7 @@ class StageTwo:
         adversarial, matching = self.discriminators.generator_losses(made, audio)
         self.discriminators.requires_grad_(True)
         return {
-            "adversarial": adversarial,
+            "adversarial": ADVERSARIAL_WEIGHT * adversarial,
             "matching": MATCHING_WEIGHT * matching,
             "judged": judged.detach(),
         }

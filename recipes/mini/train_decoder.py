@@ -23,7 +23,8 @@ def main(work_dir: str, seconds: str = "inf") -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work, out = Path(work_dir), Path(work_dir) / "codec_stage2.pt"
     torch.manual_seed(0)
-    config = DecoderTrainConfig(**settings()["train_decoder"])
+    values = settings()["train_decoder"]
+    config = DecoderTrainConfig(**{**values, "codebooks": tuple(values["codebooks"])})
     stage = StageTwo(frozen_codec(work), replace(config, max_seconds=float(seconds)))
     if out.exists():
         stage.load(torch.load(out, weights_only=True))

@@ -37,15 +37,15 @@ def load_clips(work: Path, tokenizer: TextTokenizer, held_out: bool = False) -> 
     """Every clip that has codes and an alignment."""
     pronouncer = Pronouncer.from_file(MODEL / "pronunciations.txt.gz")
     rng = random.Random(0)
+    num_codebooks = settings()["llm"]["audio_num_codebooks"]
     codes, alignments = dict(read_codes(work)), load_alignments(work)
     clips = []
     for clip_id, row in read_index(work).items():
         if is_held_out(clip_id) != held_out or clip_id not in codes or clip_id not in alignments:
             continue
         units, spoken = alignments[clip_id]
-        clip = Clip(
-            row["speaker"], tokenizer.encode(units), torch.from_numpy(codes[clip_id]).long(), spoken
-        )
+        kept = torch.from_numpy(codes[clip_id][:num_codebooks]).long()
+        clip = Clip(row["speaker"], tokenizer.encode(units), kept, spoken)
         clips.append(clip)
         if not held_out and rng.random() < SPELT_CLIPS and not any(map(str.isdigit, row["text"])):
             spelt = pronouncer.to_units(row["text"], spell_probability=SPELT_WORDS, rng=rng)

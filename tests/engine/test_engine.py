@@ -321,6 +321,28 @@ def test_a_slow_reader_gets_no_more_until_it_reads():
     torch.testing.assert_close(torch.cat(parts), expected, atol=1e-5, rtol=0)
 
 
+def test_who_reads_or_is_held_beside_two_speakers_hears_the_same():
+    engine = scripted_engine([None] * 4, num_slots=4, max_rows=1_000)
+    speakers = [request(f"Speaker {n}", 40, seed=n) for n in range(2)]
+    held = request("Held", 12, seed=8, max_unread_s=0.2)
+    late = long_request(700)
+    for one in (*speakers, held):
+        engine.add(one)
+    engine.step()
+    engine.add(late)
+    parts: list[torch.Tensor] = []
+    for step in range(60):
+        engine.step()
+        if step % 6 == 5:  # the held one's reader comes seldom
+            parts += held.chunks
+            held.chunks.clear()
+    for one, again in ((held, request("Held", 12, seed=8)), (late, long_request(700))):
+        [expected] = run(scripted_engine(max_rows=1_000), again)
+        assert torch.equal(one.codes, again.codes)
+        heard = torch.cat([*(parts if one is held else []), *one.chunks])
+        torch.testing.assert_close(heard, expected, atol=1e-5, rtol=0)
+
+
 # --- Errors in a step -------------------------------------------------------------------------
 
 

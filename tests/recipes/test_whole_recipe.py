@@ -55,6 +55,7 @@ quantize_after_steps = 1
 
 [train_decoder]
 frames_per_step = 24
+codebooks = [3, 4]
 adversarial_frames = 4
 total_steps = 2
 adversarial_from_step = 1
@@ -63,7 +64,7 @@ adversarial_from_step = 1
 backbone_flavor = "b"
 decoder_flavor = "d"
 audio_vocab_size = 16
-audio_num_codebooks = 4
+audio_num_codebooks = 3
 decoder_loss_weight = 0.6
 flavors.b = { num_layers = 2, num_heads = 2, num_kv_heads = 1, embed_dim = 32, intermediate_dim = 48 }
 flavors.d = { num_layers = 1, num_heads = 2, num_kv_heads = 1, embed_dim = 16, intermediate_dim = 24 }
