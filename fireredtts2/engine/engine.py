@@ -117,11 +117,11 @@ class Engine:
 
     def _frames(self, speaking: Sequence[Slot[Request]]) -> Sequence[Tensor]:
         """One frame for each; none when an error came up."""
-        if not speaking:
-            return ()
-        with self._failing(speaking):
-            return list(self.model_runner.next_frames([slot.index for slot in speaking]))
-        return ()
+        frames: Sequence[Tensor] = ()
+        if speaking:
+            with self._failing(speaking):
+                frames = list(self.model_runner.next_frames([slot.index for slot in speaking]))
+        return frames
 
     def _take(self, request: Request, frame: Tensor) -> None:
         if not frame.any():
