@@ -77,7 +77,8 @@ class Engine:
                     if not request.chunks and request.finish is None:
                         self.step()
                 while request.chunks:
-                    yield request.chunks.popleft()
+                    # NOTE: a copy made outside inference mode, so that callers may change it.
+                    yield request.chunks.popleft().clone()
             if request.error is not None:
                 message = f"speech broke off: {type(request.error).__name__}: {request.error}"
                 raise RequestFailedError(message) from request.error

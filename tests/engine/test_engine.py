@@ -185,6 +185,11 @@ def test_stream_yields_while_others_advance():
         torch.testing.assert_close(torch.cat(parts), expected, atol=1e-5, rtol=0)
 
 
+def test_what_a_stream_yields_may_be_changed_in_place():
+    for chunk in scripted_engine([3]).stream(request(max_frames=9)):
+        chunk.mul_(0.5)
+
+
 def test_a_stream_can_be_read_while_another_waits_in_the_only_slot():
     engine = scripted_engine([6, 6])
     held = engine.stream(request("One", 20, seed=1))
