@@ -87,8 +87,8 @@ class Request:
     @property
     def last_row(self) -> Rows:
         """The row whose answer is the first frame."""
-        rows = self.blocks[-1].rows
-        return Rows(rows.tokens[-1:], rows.mask[-1:])
+        last = self.blocks[-1]
+        return last.part(len(last) - 1, len(last))
 
     @property
     def is_held(self) -> bool:

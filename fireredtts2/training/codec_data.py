@@ -13,6 +13,8 @@ from torch import Tensor
 from fireredtts2.config import ENCODE_CHUNK_S, OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.corpus import is_held_out, open_samples, read_index, sound
 
+MEL_STEPS = 8  # in one frame: 100 Hz
+SEMANTIC_STEPS = 4  # in one frame: 50 Hz
 CHUNK_SAMPLES_OUT = ENCODE_CHUNK_S * OUTPUT_RATE_HZ
 
 
@@ -84,7 +86,10 @@ class CodecData:
         if self.whole:
             return mel, semantic, live, first, audio
         end = first + self.crop_frames
-        mel, semantic = mel[:, 8 * first : 8 * end], semantic[4 * first : 4 * end]
+        mel, semantic = (
+            mel[:, MEL_STEPS * first : MEL_STEPS * end],
+            semantic[SEMANTIC_STEPS * first : SEMANTIC_STEPS * end],
+        )
         return mel, semantic, min(live - first, self.crop_frames), 0, audio
 
     def _crop(self, clip: int, chunk: int, first: int) -> np.ndarray:

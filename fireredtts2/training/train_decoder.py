@@ -114,7 +114,7 @@ class StageTwo:
         """Codes (B, Q, t) to audio (B, 1920 * t), with gradients."""
         codec = self.codec
         values = codec.rvq.decode(codes).transpose(1, 2)
-        # Discriminators hear what bfloat16 rounds off, and the decoder could do nothing about it.
+        # In float32 beside discriminators, so that they cannot judge by what bfloat16 rounds off.
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not self.adversarial):
             hidden = codec.acoustic_decoder.hidden(codec.upsample(values))
         # NOTE: float32 from here on: the head's phases turn more than once.
