@@ -1,7 +1,8 @@
 """Discriminators of the adversarial phase, small enough for two cores.
 
-Multi-period (HiFi-GAN, Kong et al. 2020) and multi-resolution spectrogram (UnivNet, Jang et al.
-2021), with a fraction of their published channels.
+Multi-period (HiFi-GAN, Kong et al. 2020) and multi-resolution spectrogram discriminators (UnivNet,
+Jang et al. 2021), with a fraction of their published channels; the latter see phases as well, as in
+EnCodec (Defossez et al. 2022).
 """
 
 from __future__ import annotations
@@ -16,8 +17,9 @@ from torch.nn.utils.parametrizations import weight_norm
 SLOPE = 0.1
 PERIODS = (2, 3, 5, 7, 11)
 SPECTROGRAM_WINDOWS = (2048, 1024, 512)
-PERIOD_CHANNELS = (16, 32, 64, 128)
-SPECTROGRAM_CHANNELS = (8, 16, 32)
+PERIOD_CHANNELS = (32, 64, 128, 256)
+SPECTROGRAM_CHANNELS = (16, 32, 64, 64)
+COMPRESSION = 0.3  # exponent of the magnitudes: quiet bins count too
 
 Features = list[Tensor]
 
@@ -42,11 +44,14 @@ class PeriodDiscriminator(nn.Module):
         for conv in self.convs:
             x = F.leaky_relu(conv(x), SLOPE)
             features.append(x)
-        return self.out(x), features
+        return self.out(x).float(), features
 
 
 class SpectrogramDiscriminator(nn.Module):
-    """Looks at the compressed magnitudes of one short-time Fourier transform."""
+    """Looks at one short-time Fourier transform with compressed magnitudes.
+
+    Three channels: magnitude, real and imaginary part.
+    """
 
     window: Tensor
 
@@ -54,7 +59,7 @@ class SpectrogramDiscriminator(nn.Module):
         super().__init__()
         self.size = window_samples
         self.register_buffer("window", torch.hann_window(window_samples))
-        widths = (1, *SPECTROGRAM_CHANNELS)
+        widths = (3, *SPECTROGRAM_CHANNELS)
         self.convs = nn.ModuleList(
             weight_norm(nn.Conv2d(a, b, (3, 5), (1, 2), (1, 2))) for a, b in pairwise(widths)
         )
@@ -65,13 +70,16 @@ class SpectrogramDiscriminator(nn.Module):
         spectrum = torch.stft(
             audio, self.size, self.size // 4, window=self.window, return_complex=True
         )
-        power = torch.view_as_real(spectrum).square().sum(-1)
-        x = (power + 1e-8).pow(0.15).transpose(1, 2)[:, None]  # (B, 1, frames, bins)
+        parts = torch.view_as_real(spectrum)
+        power = parts.square().sum(-1, keepdim=True) + 1e-8
+        magnitude = power ** (COMPRESSION / 2)
+        x = torch.cat([magnitude, parts * (magnitude * power**-0.5)], -1)
+        x = x.permute(0, 3, 2, 1)  # (B, 3, frames, bins)
         features = []
         for conv in self.convs:
             x = F.leaky_relu(conv(x), SLOPE)
             features.append(x)
-        return self.out(x), features
+        return self.out(x).float(), features
 
 
 class Discriminators(nn.Module):
@@ -104,6 +112,6 @@ class Discriminators(nn.Module):
         for (scores, features), (_, targets) in zip(self(made), wanted, strict=True):
             adversarial = adversarial + (1 - scores).square().mean()
             for feature, target in zip(features, targets, strict=True):
-                matching = matching + (feature - target).abs().mean() / len(features)
+                matching = matching + (feature - target).abs().float().mean() / len(features)
         count = len(self.members)
         return adversarial / count, matching / count

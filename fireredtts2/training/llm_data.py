@@ -22,7 +22,7 @@ NUM_TAGS = 4
 MAX_REDRAWS = 1000
 POOL_SAMPLES = 192  # drawn at once and sorted by length
 
-Sample = tuple[Rows, Tensor]  # and for each row the row it should look at, or -1
+NOBODY = -1  # in rows of padding
 
 
 @dataclass(frozen=True)
@@ -68,16 +68,40 @@ class Mixture:
     max_turns: int = 4
 
 
+@dataclass(frozen=True)
+class Sample:
+    """A sample's rows, and what training knows of each of them, all (T,) int64.
+
+    Attributes:
+        rows: the sample.
+        targets: for each row that predicts a frame the row of the unit spoken in it, or -1.
+        speakers: whose row it is, by number.
+        segments: which clip of the sample it belongs to.
+    """
+
+    rows: Rows
+    targets: Tensor
+    speakers: Tensor
+    segments: Tensor
+
+
 @dataclass
 class LlmBatch:
-    """B samples, dead rows at the ends: tokens and mask (B, T, Q+1), targets (B, T).
+    """B samples, dead rows at the ends: tokens and mask (B, T, Q+1), the others (B, T).
 
-    `targets` names for each row that predicts a frame the row of the unit spoken in it, or -1.
+    `targets`, `speakers` and `segments` as in `Sample`, -1 in dead rows.
     """
 
     tokens: Tensor
     mask: Tensor
     targets: Tensor
+    speakers: Tensor
+    segments: Tensor
+
+    @property
+    def is_frame(self) -> Tensor:
+        """(B, T) bool: rows that hold codes, without the ends of turns."""
+        return self.mask[..., 0] & self.tokens[..., :-1].any(-1)
 
 
 class Composer:
@@ -115,16 +139,23 @@ class Composer:
         clips = self.by_speaker[speaker]
         return clips[int(rng.integers(len(clips)))]
 
-    def rows(self, sample: list[tuple[int, Clip]]) -> tuple[Rows, Tensor]:
-        """A sample's rows, and for each row the row it should look at (or -1)."""
-        parts, targets, begin = [], [], 0
-        for tag, clip in sample:
+    def compose(self, turns: list[tuple[int, Clip]]) -> Sample:
+        """The sample that these (tag number, clip) make."""
+        parts, targets, speakers, begin = [], [], [], 0
+        for tag, clip in turns:
             ids = [self.marks.tags[tag], self.marks.start, *clip.text_ids, self.marks.end]
             part = segment_rows(Segment(ids, clip.codes), clip.codes.shape[0])
             parts.append(part)
             targets.append(clip_targets(clip, begin, len(ids), len(part)))
+            speakers.append(self.speakers.index(clip.speaker))
             begin += len(part)
-        return Rows.concatenate(parts), torch.cat(targets)
+        lengths = torch.tensor([len(part) for part in parts])
+        return Sample(
+            rows=Rows.concatenate(parts),
+            targets=torch.cat(targets),
+            speakers=torch.tensor(speakers).repeat_interleave(lengths),
+            segments=torch.arange(len(parts)).repeat_interleave(lengths),
+        )
 
     def batches(
         self, num_rows: int, max_rows: int, mixture: Mixture, seed: int
@@ -142,13 +173,14 @@ class Composer:
         rng = np.random.default_rng(seed)
         while True:
             drawn = [
-                self.rows(self._sample_within(max_rows, mixture, rng)) for _ in range(POOL_SAMPLES)
+                self.compose(self._turns_within(max_rows, mixture, rng))
+                for _ in range(POOL_SAMPLES)
             ]
             groups = by_length(drawn, num_rows)
             for index in rng.permutation(len(groups)):
                 yield _stack(groups[index])
 
-    def _sample_within(
+    def _turns_within(
         self, max_rows: int, mixture: Mixture, rng: np.random.Generator
     ) -> list[tuple[int, Clip]]:
         """A sample without the last turns that do not fit; one that begins too long is redrawn."""
@@ -173,18 +205,23 @@ def by_length(drawn: list[Sample], num_rows: int) -> list[list[Sample]]:
     Groups come out about equally full; the last, shortest one may hold fewer.
     """
     groups: list[list[Sample]] = []
-    for item in sorted(drawn, key=lambda item: -len(item[0])):
+    for item in sorted(drawn, key=lambda item: -len(item.rows)):
         # The first of a group is its longest.
-        if not groups or (len(groups[-1]) + 1) * len(groups[-1][0][0]) > num_rows:
+        if not groups or (len(groups[-1]) + 1) * len(groups[-1][0].rows) > num_rows:
             groups.append([])
         groups[-1].append(item)
     return groups
 
 
 def _stack(samples: list[Sample]) -> LlmBatch:
-    tokens, mask, _ = pad_rows([rows for rows, _ in samples])
-    targets = pad_sequence([looks_at for _, looks_at in samples], True, NO_TARGET)
-    return LlmBatch(tokens, mask, targets)
+    tokens, mask, _ = pad_rows([sample.rows for sample in samples])
+    return LlmBatch(
+        tokens,
+        mask,
+        targets=pad_sequence([sample.targets for sample in samples], True, NO_TARGET),
+        speakers=pad_sequence([sample.speakers for sample in samples], True, NOBODY),
+        segments=pad_sequence([sample.segments for sample in samples], True, NOBODY),
+    )
 
 
 def clip_targets(clip: Clip, begin: int, num_text_rows: int, num_rows: int) -> Tensor:

@@ -37,7 +37,8 @@ class DecoderTrainConfig:
 
     frames_per_step: int = 120
     codebooks: tuple[int, ...] = (8,)  # how many the decoder gets, one of these in each step
-    adversarial_frames: int = 10  # of each crop, before the discriminators
+    adversarial_frames: int = 10  # in a window that the discriminators see
+    adversarial_windows: int = 4
     learning_rate: float = 6e-4
     discriminator_rate: float = 4e-4
     warmup_steps: int = 30
@@ -114,7 +115,6 @@ class StageTwo:
         """Codes (B, Q, t) to audio (B, 1920 * t), with gradients."""
         codec = self.codec
         values = codec.rvq.decode(codes).transpose(1, 2)
-        # In float32 beside discriminators, so that they cannot judge by what bfloat16 rounds off.
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not self.adversarial):
             hidden = codec.acoustic_decoder.hidden(codec.upsample(values))
         # NOTE: float32 from here on: the head's phases turn more than once.
@@ -141,22 +141,34 @@ class StageTwo:
         return choices[int(torch.randint(len(choices), (), generator=self.generator))]
 
     def _adversarial_losses(self, made: Tensor, audio: Tensor) -> dict[str, Tensor]:
-        size = self.config.adversarial_frames * OUTPUT_SAMPLES_PER_FRAME
-        first = int(torch.randint(made.shape[1] - size + 1, ()))
-        made, audio = made[:, first : first + size], audio[:, first : first + size]
-        judged = self.discriminators.loss(made, audio)
+        made, audio = self._windows(made, audio)
+        # NOTE: the generator runs in float32 here, or it would be judged by what bfloat16 rounds
+        # off; the discriminators judge alike in bfloat16, in half the time.
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            judged = self.discriminators.loss(made, audio)
         self.judge_optimizer.zero_grad(set_to_none=True)
         judged.backward()
         nn.utils.clip_grad_norm_(self.discriminators.parameters(), 10.0)
         self.judge_optimizer.step()
         self.discriminators.requires_grad_(False)
-        adversarial, matching = self.discriminators.generator_losses(made, audio)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            adversarial, matching = self.discriminators.generator_losses(made, audio)
         self.discriminators.requires_grad_(True)
         return {
             "adversarial": ADVERSARIAL_WEIGHT * adversarial,
             "matching": MATCHING_WEIGHT * matching,
             "judged": judged.detach(),
         }
+
+    def _windows(self, made: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
+        """Windows of (B, samples) twice, drawn at the same places: (windows, samples) twice."""
+        size = self.config.adversarial_frames * OUTPUT_SAMPLES_PER_FRAME
+        count = self.config.adversarial_windows
+        clips = torch.randint(len(made), (count,), generator=self.generator)
+        places = made.shape[1] - size + 1
+        starts = torch.randint(places, (count,), generator=self.generator)
+        columns = starts[:, None] + torch.arange(size)
+        return made[clips[:, None], columns], audio[clips[:, None], columns]
 
     def state(self) -> dict:
         return {

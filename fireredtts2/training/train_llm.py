@@ -7,10 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fireredtts2.llm.dual_transformer import DualTransformer
-from fireredtts2.training.attention_guide import AttentionGuide
+from fireredtts2.training.attention_guide import AttentionGuide, heard_before, near_targets
 from fireredtts2.training.llm_data import Composer, LlmBatch, Mixture
 from fireredtts2.training.losses import dual_transformer_loss
 from fireredtts2.training.muon import Muon
@@ -34,6 +35,9 @@ class LlmTrainConfig:
     adam_rate: float = 2e-3
     guide_weight: float = 0.2
     guide_layers: tuple[int, ...] = (2, 3)
+    prompt_weight: float = 0.2  # of the head that looks at what the speaker said before
+    prompt_layers: tuple[int, ...] = (3,)
+    voice_weight: float = 0.2  # of naming the speaker from the state
     depth_fraction: float = 0.125
     code_noise: float = 0.04  # share of the codes read that are those of another frame
     max_seconds: float = float("inf")
@@ -60,7 +64,7 @@ def with_code_noise(batch: LlmBatch, share: float, generator: torch.Generator) -
     End rows stay, and none is drawn.
     """
     codes = batch.tokens[..., :-1]
-    is_frame = batch.mask[..., 0] & codes.any(-1)
+    is_frame = batch.is_frame
     frames = codes[is_frame]
     drawn = frames[torch.randperm(len(frames), generator=generator)]
     is_noisy = torch.rand(frames.shape, generator=generator) < share
@@ -70,39 +74,77 @@ def with_code_noise(batch: LlmBatch, share: float, generator: torch.Generator) -
 
 
 class LlmTrainer:
-    """The model, its optimizers, its averaged weights and where it stands."""
+    """The model, its optimizers, its averaged weights and where it stands.
 
-    def __init__(self, model: DualTransformer, config: LlmTrainConfig) -> None:
+    Beside the model's own loss, three that teach it early what plain prediction teaches late: which
+    unit is spoken, where the voice was heard, and whose it is. The last asks a linear layer that
+    does not ship to name the speaker, as soon as an earlier segment could have told.
+    """
+
+    def __init__(self, model: DualTransformer, config: LlmTrainConfig, num_speakers: int) -> None:
         self.model, self.config = model, config
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
-        self.guide = AttentionGuide(model, config.guide_layers)
+        self.text_guide = AttentionGuide(model, config.guide_layers, head=0)
+        # The last head: with grouped queries it shares no keys with the first.
+        self.prompt_guide = AttentionGuide(model, config.prompt_layers, head=-1)
+        self.speaker_head = nn.Linear(model.backbone.config.embed_dim, num_speakers)
+        nn.init.zeros_(self.speaker_head.weight)
+        nn.init.zeros_(self.speaker_head.bias)
+        self.hidden: Tensor | None = None
+        model.backbone.norm.register_forward_hook(self._catch)
         matrices, others = split_parameters(model)
         self.optimizers: list[torch.optim.Optimizer] = [
             Muon(matrices, lr=config.muon_rate),
-            torch.optim.AdamW(others, lr=config.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
+            torch.optim.AdamW(
+                [*others, *self.speaker_head.parameters()],
+                lr=config.adam_rate,
+                betas=(0.9, 0.95),
+                weight_decay=0.0,
+            ),
         ]
         self.peaks = [config.muon_rate, config.adam_rate]
         self.step_count = 0
         self.generator = torch.Generator().manual_seed(config.seed)
 
+    def _catch(self, _norm: nn.Module, _args: tuple, hidden: Tensor) -> None:
+        if torch.is_grad_enabled():
+            self.hidden = hidden
+
     def losses(self, batch: LlmBatch) -> dict[str, Tensor]:
         """All losses of a batch; "total" is what is minimised."""
+        config = self.config
         losses = dual_transformer_loss(
             self.model,
             batch.tokens,
             batch.mask,
-            depth_fraction=self.config.depth_fraction,
+            depth_fraction=config.depth_fraction,
             generator=self.generator,
-            inputs=with_code_noise(batch, self.config.code_noise, self.generator),
+            inputs=with_code_noise(batch, config.code_noise, self.generator),
         )
-        guide = self.guide.loss(batch.targets)
+        heard = heard_before(batch.speakers, batch.segments, batch.is_frame)
+        guide = self.text_guide.loss(near_targets(batch.targets))
+        prompt = self.prompt_guide.loss(heard)
+        voice = self._voice_loss(batch, heard.any(-1))
         return {
-            "total": losses.total + self.config.guide_weight * guide,
+            "total": losses.total
+            + config.guide_weight * guide
+            + config.prompt_weight * prompt
+            + config.voice_weight * voice,
             "first_code": losses.first_code,
             "depth": losses.depth,
             "text": losses.text,
             "guide": guide,
+            "prompt": prompt,
+            "voice": voice,
         }
+
+    def _voice_loss(self, batch: LlmBatch, is_known: Tensor) -> Tensor:
+        """Cross-entropy of the speaker, in the rows whose speaker was heard before (B, T)."""
+        assert self.hidden is not None
+        logits = self.speaker_head(self.hidden[is_known])
+        self.hidden = None
+        summed = F.cross_entropy(logits.float(), batch.speakers[is_known], reduction="sum")
+        return summed / max(1, len(logits))
 
     def step(self, batch: LlmBatch) -> dict[str, float]:
         factor = trapezoid(self.step_count, WARMUP_STEPS, self.config.total_steps)
@@ -132,6 +174,7 @@ class LlmTrainer:
         return {
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
+            "speaker_head": self.speaker_head.state_dict(),
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "step": self.step_count,
             "random": self.generator.get_state(),
@@ -140,6 +183,7 @@ class LlmTrainer:
     def load(self, state: dict) -> None:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
+        self.speaker_head.load_state_dict(state["speaker_head"])
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             optimizer.load_state_dict(saved)
         self.step_count = state["step"]

@@ -76,16 +76,16 @@ def main(work_dir: str, seconds: str = "inf") -> None:
     work, out = Path(work_dir), Path(work_dir) / "llm.pt"
     tokenizer = TextTokenizer.from_folder(MODEL / "tokenizer")
     values = settings()["train_llm"]
-    values["guide_layers"] = tuple(values["guide_layers"])
+    values |= {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
     config = replace(LlmTrainConfig(**values), max_seconds=float(seconds))
     start = work / "llm_start.safetensors"
     model = build_model(tokenizer, start if start.exists() else None)
-    trainer = LlmTrainer(model, config)
+    clips = load_clips(work, tokenizer)
+    composer = Composer(clips, text_marks(tokenizer))
+    log.info("%d clips, %d speakers", len(clips), len(composer.speakers))
+    trainer = LlmTrainer(model, config, len(composer.speakers))
     if out.exists():
         trainer.load(torch.load(out, weights_only=True))
-    clips = load_clips(work, tokenizer)
-    log.info("%d clips, %d speakers", len(clips), len({clip.speaker for clip in clips}))
-    composer = Composer(clips, text_marks(tokenizer))
     train(trainer, composer, out)
 
 

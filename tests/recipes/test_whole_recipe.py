@@ -75,6 +75,7 @@ rows_per_sequence = 256
 total_steps = 4
 conversation_from = 0.5
 guide_layers = [1]
+prompt_layers = [1]
 
 [text]
 normalize = true

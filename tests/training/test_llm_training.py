@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from fireredtts2.training.attention_guide import NO_TARGET
+from fireredtts2.training.attention_guide import (
+    NO_TARGET,
+    AttentionGuide,
+    head_scores,
+    heard_before,
+    near_targets,
+)
 from fireredtts2.training.llm_data import Clip, Composer, Mixture, TextMarks
 from fireredtts2.training.muon import Muon, orthogonalize
 from fireredtts2.training.run import save
@@ -56,7 +62,8 @@ def test_a_dialogue_begins_with_a_prompt_of_each_speaker(composer):
 
 def test_targets_name_the_row_of_the_unit_that_is_spoken(composer):
     clip = make_clips()[0]
-    rows, targets = composer.rows([(0, clip), (0, clip)])
+    sample = composer.compose([(0, clip), (0, clip)])
+    rows, targets = sample.rows, sample.targets
     one = len(clip.text_ids) + 3 + clip.codes.shape[1] + 1
     assert len(rows) == 2 * one
     for base in (0, one):
@@ -67,6 +74,54 @@ def test_targets_name_the_row_of_the_unit_that_is_spoken(composer):
             assert rows.tokens[looked_at, -1] == clip.text_ids[unit]
         assert targets[base + one - 2] == end_mark  # the end row is predicted from the last frame
     assert (targets == NO_TARGET).sum() == 2 * (one - clip.codes.shape[1] - 1)
+
+
+def test_rows_know_their_speaker_and_segment(composer):
+    first, other = make_clips()[0], make_clips()[-1]
+    sample = composer.compose([(0, first), (1, other), (0, first)])
+    one = len(first.text_ids) + 3 + first.codes.shape[1] + 1
+    assert (sample.speakers[:one] == composer.speakers.index(first.speaker)).all()
+    assert (sample.speakers[one:-one] == composer.speakers.index(other.speaker)).all()
+    assert sample.segments.tolist() == sorted(sample.segments.tolist())
+    assert sample.segments.unique(return_counts=True)[1].tolist() == [
+        one,
+        len(sample.rows) - 2 * one,
+        one,
+    ]
+
+
+def test_what_was_heard_is_the_same_speakers_earlier_frames():
+    speakers = torch.tensor([[7, 7, 3, 3, 7, 7, -1]])
+    segments = torch.tensor([[0, 0, 1, 1, 2, 2, -1]])
+    is_frame = torch.tensor([[False, True, False, True, False, True, False]])
+    heard = heard_before(speakers, segments, is_frame)[0]
+    assert heard.nonzero().tolist() == [[4, 1], [5, 1]]
+
+
+def test_near_targets_are_the_target_and_its_neighbours_that_may_be_seen():
+    near = near_targets(torch.tensor([[NO_TARGET, NO_TARGET, 0, 3]]))[0]
+    assert near.nonzero().tolist() == [[2, 0], [2, 1], [3, 2], [3, 3]]
+
+
+@pytest.mark.parametrize("head", range(4))
+def test_guided_scores_are_those_of_the_attention(head):
+    model = tiny.llm()
+    config = model.backbone.config
+    guide = AttentionGuide(model, (1,), head % config.num_heads)
+    tokens = torch.ones(1, 6, 5, dtype=torch.int64)
+    mask = torch.ones_like(tokens, dtype=torch.bool)
+    model(tokens, mask)
+    block, x, span = guide.inputs[0]
+    attention = block.attn
+    normed = block.sa_norm(x)
+    split = (1, 6, -1, attention.head_dim)
+    queries = span.rotate(attention.q_proj(normed).view(split))[:, :, guide.head]
+    group = guide.head * config.num_kv_heads // config.num_heads
+    keys = span.rotate(attention.k_proj(normed).view(split))[:, :, group]
+    expected = (queries @ keys.mT / attention.head_dim**0.5).tril()
+    made = head_scores(block, x, span, guide.head)
+    assert torch.allclose(made.tril().nan_to_num(neginf=0.0), expected, atol=1e-5)
+    assert (made.triu(1)[0][~torch.ones(6, 6).tril().bool()] == float("-inf")).all()
 
 
 def test_batches_hold_whole_samples_of_about_one_length(composer):
@@ -106,10 +161,10 @@ def test_samples_are_cut_by_turns_to_the_length(composer):
     rng = np.random.default_rng(0)
     mixture = Mixture(single=0, same=0, dialogue=1, max_turns=8)
     for _ in range(20):
-        sample = composer._sample_within(LENGTH, mixture, rng)
-        assert len(composer.rows(sample)[0]) <= LENGTH
+        sample = composer._turns_within(LENGTH, mixture, rng)
+        assert len(composer.compose(sample).rows) <= LENGTH
     with pytest.raises(ValueError, match="no sample of 12 rows"):
-        composer._sample_within(12, mixture, rng)
+        composer._turns_within(12, mixture, rng)
 
 
 def test_same_seed_same_batches(composer):
@@ -146,8 +201,9 @@ def test_rate_warms_up_holds_and_falls():
 
 
 def trainer(**changes) -> LlmTrainer:
-    config = LlmTrainConfig(rows_per_sequence=LENGTH, guide_layers=(1,), muon_rate=0.02, **changes)
-    return LlmTrainer(tiny.llm(), config)
+    layers = {"guide_layers": (1,), "prompt_layers": (1,)}
+    config = LlmTrainConfig(rows_per_sequence=LENGTH, muon_rate=0.02, **layers, **changes)
+    return LlmTrainer(tiny.llm(), config, num_speakers=3)
 
 
 def test_steps_learn_a_batch_and_guide_the_head(composer):
@@ -158,7 +214,25 @@ def test_steps_learn_a_batch_and_guide_the_head(composer):
         last = run.step(batch)
     assert last["first_code"] < first["first_code"]
     assert last["guide"] < 0.8 * first["guide"]
-    assert not run.guide.inputs
+    assert not run.text_guide.inputs
+
+
+def test_steps_learn_where_a_voice_was_heard_and_whose_it_is(composer):
+    run = trainer(prompt_weight=1.0, voice_weight=1.0)
+    batch = next(composer.batches(2 * LENGTH, LENGTH, replace(CONVERSATION, single=0), seed=0))
+    first = run.step(batch)
+    for _ in range(60):
+        last = run.step(batch)
+    assert last["prompt"] < 0.8 * first["prompt"]
+    assert last["voice"] < 0.5 * first["voice"]
+    assert not run.prompt_guide.inputs
+
+
+def test_a_sample_without_a_prompt_has_nothing_to_recognise(composer):
+    alone = Mixture(single=1, same=0, dialogue=0)
+    losses = trainer().step(next(composer.batches(2 * LENGTH, LENGTH, alone, seed=0)))
+    assert losses["prompt"] == losses["voice"] == 0
+    assert losses["total"] > 0
 
 
 def test_a_batch_without_alignments_is_learnt_without_guidance(composer):
