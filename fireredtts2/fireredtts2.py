@@ -70,9 +70,10 @@ class FireRedTTS2(PublishedCalls[Tensor]):
     `on_runaway`, `reencode_context`. The same seed gives the same samples, whole or streamed.
 
     A turn that comes out empty, or does not end within its limit, is tried again with other random
-    numbers, and after `max_attempts` raises `SpeechError`, which holds the turns finished before.
-    A stream cannot take back what was heard: it holds a turn's start until something was said, and
-    a runaway turn is heard up to its limit, then raises.
+    numbers, and after `max_attempts` raises `SpeechError`, which holds the turns finished before
+    (of a stream none: they have been yielded). A stream cannot take back what was heard: it holds a
+    turn's start until something was said, and a runaway turn is heard up to its limit, then raises.
+    Texts are looked through before the first is spoken: what cannot be read raises at once.
 
     Example:
         >>> from fireredtts2 import FireRedTTS2
@@ -119,7 +120,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
             SpeechError: a turn failed in every attempt; it holds the turns before.
         """
         chosen = self.studio.options(options)
-        direction = Direction(chosen, True, on_turn, on_progress)
+        direction = Direction(chosen, True, True, on_turn, on_progress)
         return collect(self.studio.dialogue(script, voices, direction), chosen.seed)
 
     def say(
@@ -133,7 +134,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
     ) -> Speech:
         """Speaks a text of any length in one voice; arguments as for `dialogue`."""
         chosen = self.studio.options(options)
-        direction = Direction(chosen, True, on_turn, on_progress)
+        direction = Direction(chosen, True, True, on_turn, on_progress)
         return collect(self.studio.say(text, voice, direction), chosen.seed)
 
     # --- Streams ------------------------------------------------------------------------------
@@ -160,7 +161,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
             **options: see the class.
         """
         chosen = self.studio.options(options)
-        direction = Direction(chosen, hold_turns, on_turn, on_progress)
+        direction = Direction(chosen, hold_turns, False, on_turn, on_progress)
         return self.studio.dialogue(script, voices, direction)
 
     def stream_say(
@@ -175,7 +176,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
     ) -> Iterator[AudioChunk]:
         """`say` as a stream; `hold_turns` as for `stream_dialogue`."""
         chosen = self.studio.options(options)
-        direction = Direction(chosen, hold_turns, on_turn, on_progress)
+        direction = Direction(chosen, hold_turns, False, on_turn, on_progress)
         return self.studio.say(text, voice, direction)
 
     stream_monologue = stream_say
@@ -188,7 +189,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         **options: Unpack[OptionValues],
     ) -> Iterator[AudioChunk]:
         """`generate` as a stream."""
-        direction = Direction(self.studio.options(options), hold=False)
+        direction = Direction(self.studio.options(options), hold=False, keeps_turns=False)
         return self.studio.turn(text, speaker, context, direction)
 
     # --- Voices -------------------------------------------------------------------------------

@@ -111,8 +111,10 @@ def check_speakable(text: str) -> None:
     """Refuses a text in which nothing can be said.
 
     Raises:
-        ValueError: empty, only punctuation and symbols, or with characters no text has.
+        ValueError: no string, empty, only punctuation and symbols, or with characters no text has.
     """
+    if not isinstance(text, str):
+        raise ValueError(f"a text is a string, not {type(text).__name__}")
     check_characters(text)
     if not text.strip():
         raise ValueError("nothing to say: the text is empty")

@@ -307,6 +307,13 @@ def test_failed_turn_leaves_the_finished_ones(tts: Scripted):
     assert kept[0].audio.shape[0] == 5 * FRAME
 
 
+def test_a_failed_stream_holds_no_turns_twice(tts: Scripted):
+    seen = []
+    with pytest.raises(SpeechError, match="turn 2") as caught:
+        seen.extend(tts(5, 0, 0, 0).stream_dialogue(SCRIPT))
+    assert caught.value.turns == []
+
+
 def test_progress_is_reported(tts: Scripted):
     seen = []
     tts(5, 7).dialogue(SCRIPT, on_progress=seen.append)
@@ -333,7 +340,17 @@ def test_make_voice_keep_it_and_speak_with_it(
 
 @pytest.mark.parametrize(
     "script",
-    [[], ["Hello."], ["[S10]Hello."], ["[S5]Hello."], ["[S1]"], ["[S1]Fine.", "[S2]  "], [7]],
+    [
+        [],
+        ["Hello."],
+        ["[S10]Hello."],
+        ["[S5]Hello."],
+        ["[S1]"],
+        ["[S1]Fine.", "[S2]  "],
+        [7],
+        ["[S1]Fine.", "[S2]Not [S1]so."],
+        ["[S1]Fine.", "[S2]Not <|text_end|> so."],
+    ],
 )
 def test_bad_scripts(tts: Scripted, script: list):
     with pytest.raises(ValueError, match=r"\S"):
@@ -345,6 +362,40 @@ def test_bad_scripts(tts: Scripted, script: list):
 def test_one_string_is_no_script(tts: Scripted):
     with pytest.raises(ValueError, match="one string was given"):
         tts(5).dialogue("[S1]Hello.")
+
+
+def test_a_turn_too_long_for_the_window_is_found_before_the_first_is_spoken(tts: Scripted):
+    model = tts(5, 5)
+    rows = model.studio.engine.model_runner.max_rows
+    with pytest.raises(ValueError, match=r"rows of the context window"):
+        limit_ms = (rows - 60) * 80.0
+        model.stream_dialogue([*SCRIPT, "[S1]" + "word " * 20], turn_limit_ms=limit_ms)
+    assert model.studio.engine.model_runner.num_prefilled_rows == 0
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda m: m.say(None), "a text is a string, not NoneType"),
+        (lambda m: m.say(["Hello."]), "a text is a string, not list"),
+        (lambda m: m.say("Hello.", 5), "a voice is a name or a Voice"),
+        (lambda m: m.dialogue(SCRIPT, ["anna"]), "voices are given by speaker"),
+        (lambda m: m.dialogue(SCRIPT, {1: "anna"}), "a speaker is one of S1"),
+        (lambda m: m.say("Hello.", temperature="0.9"), "temperature '0.9'"),
+        (lambda m: m.say("Hello.", depth_temperature=True), "depth_temperature True"),
+        (lambda m: m.say("Hello.", topk="20"), "topk '20'"),
+        (lambda m: m.say("Hello.", turn_limit_ms="5000"), "turn_limit_ms '5000'"),
+        (lambda m: m.say("Hello.", max_attempts=1.5), "max_attempts 1.5"),
+        (lambda m: m.generate("Hello.", 1, []), "a speaker is one of S1"),
+        (lambda m: m.generate_monologue("Hello.", torch.zeros(9), "Hi."), "not Tensor"),
+        (lambda m: m.generate_dialogue(SCRIPT, "a.wav", "[S1]Hi."), "are lists"),
+        (lambda m: m.generate_dialogue(SCRIPT, ["a.wav"], [None]), "no speaker tag before 'None'"),
+        (lambda m: m.make_voice("anna", "a.wav", None), "needs the transcript"),
+    ],
+)
+def test_arguments_of_the_wrong_type(tts: Scripted, call, message: str):
+    with pytest.raises(ValueError, match=message):
+        call(tts(5, 5))
 
 
 @pytest.mark.parametrize("text", ["", "   ", "?!...", "\n"])
@@ -476,3 +527,12 @@ def test_a_gpu_makes_the_codes_of_the_cpu(tts: Scripted, tiny_checkpoint: Path):
     speech = model.dialogue(SCRIPT, **greedy)
     torch.testing.assert_close(speech.audio, expected.audio, atol=1e-3, rtol=0)
     assert FireRedTTS2(tiny_checkpoint).studio.engine.model_runner.model.projection.weight.is_cuda
+
+
+@pytest.mark.cuda
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="no NVIDIA GPU")
+def test_a_gpu_encodes_as_the_cpu_does(tiny_checkpoint: Path):
+    audio = 0.1 * torch.randn(1, 48_000, generator=torch.Generator().manual_seed(0))
+    expected, _ = FireRedTTS2(tiny_checkpoint).codec.encode(audio)
+    codes, _ = FireRedTTS2(tiny_checkpoint, device="cuda").codec.encode(audio.cuda())
+    assert torch.equal(codes.cpu(), expected)

@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fireredtts2.codec.decoder import AcousticDecoder
 from fireredtts2.codec.encoder import SslAdaptor, WhisperEncoder
 from fireredtts2.codec.mel import LogMel
+from fireredtts2.codec.precision import exact_convolutions
 from fireredtts2.codec.resampling import ResidualDownConv, UpConv
 from fireredtts2.codec.rvq import ResidualVQ
 from fireredtts2.codec.state import DecoderState
@@ -57,6 +58,7 @@ class RedCodec(nn.Module):
 
     # --- Encoding -----------------------------------------------------------------------------
 
+    @exact_convolutions
     @torch.inference_mode()
     def encode(self, audio: Tensor, lengths: Tensor | None = None) -> tuple[Tensor, Tensor]:
         """Encodes audio, every 6 s chunk by itself.
@@ -112,6 +114,7 @@ class RedCodec(nn.Module):
 
     # --- Decoding -----------------------------------------------------------------------------
 
+    @exact_convolutions
     @torch.inference_mode()
     def decode(self, codes: Tensor) -> Tensor:
         """Decodes whole clips: codes (B, q <= Q, T) to audio (B, 1920 * T) at 24 kHz."""
@@ -122,6 +125,7 @@ class RedCodec(nn.Module):
         """A fresh streaming state for `batch` rows of at most `max_frames` frames."""
         return self.acoustic_decoder.initial_state(batch, max_frames * STEPS_PER_FRAME)
 
+    @exact_convolutions
     @torch.inference_mode()
     def decode_steps(self, codes: Tensor, state: DecoderState) -> Tensor:
         """Adds frames to rows wherever each of them stands.

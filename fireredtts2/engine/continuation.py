@@ -46,6 +46,10 @@ class SingleSegment:
         """A result of so many frames or fewer has failed."""
         return 0 if self._codes is None else MONOLOGUE_MIN_FRAMES
 
+    def check(self, speaker: str, text: str, max_frames: int) -> None:
+        """Raises ValueError where the text cannot be read."""
+        self.layout.text(speaker, text)
+
     def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]:
         """All text, then the audio without its last frames."""
         before = [self.layout.spoken(s.speaker, s.text, s.codes) for s in self._before]
@@ -81,6 +85,10 @@ class Continuation:
     def min_frames(self) -> int:
         """As of the segment."""
         return self._segment.min_frames
+
+    def check(self, speaker: str, text: str, max_frames: int) -> None:
+        """Raises ValueError where the text cannot be read."""
+        self.layout.text(speaker, text)
 
     def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]:
         """The prompt's text without its last character, a comma, the text; the prompt's audio."""

@@ -32,6 +32,7 @@ class Context(Protocol):
     def unspoken_frames(self) -> int: ...
     @property
     def min_frames(self) -> int: ...
+    def check(self, speaker: str, text: str, max_frames: int) -> None: ...
     def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]: ...
     def add(self, segment: Spoken) -> None: ...
 
@@ -70,6 +71,10 @@ class Conversation:
     def num_turns(self) -> int:
         """Turns in the window."""
         return len(self._turns)
+
+    def check(self, speaker: str, text: str, max_frames: int) -> None:
+        """Raises ValueError where the turn could not be spoken, whatever is said before it."""
+        self._room(self.layout.text(speaker, text), max_frames)
 
     def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]:
         """The context, then the text of the turn to be spoken.

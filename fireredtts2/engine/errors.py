@@ -21,16 +21,17 @@ class SpeechError(RuntimeError):
         speaker: its speaker.
         text: its text.
         reason: what happened in the last attempt.
-        turns: the turns finished before it, with their audio.
+        turns: the turns finished before it, with their audio. Empty for streams, which have
+            yielded them.
     """
 
     def __init__(
         self, turn_index: int, speaker: str, text: str, reason: str, turns: Sequence[Turn] = ()
     ) -> None:
         shown = text if len(text) <= 60 else text[:57] + "..."
+        kept = f"; {len(turns)} earlier turns are kept in this error's `turns`" if turns else ""
         super().__init__(
-            f"turn {turn_index + 1} ({speaker}: {shown!r}) was not spoken: {reason}; "
-            f"{len(turns)} earlier turns are finished and kept in this error's `turns`"
+            f"turn {turn_index + 1} ({speaker}: {shown!r}) was not spoken: {reason}{kept}"
         )
         self.turn_index = turn_index
         self.speaker = speaker

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
@@ -14,6 +15,8 @@ from fireredtts2.text_frontend import TextFrontend
 
 #: A sentence of a dialogue beyond this is cut too, though the published helper leaves it whole.
 MAX_SENTENCE_BYTES = 2 * MONOLOGUE_SPLIT_BYTES
+#: The tokenizer knows these marks wherever they stand.
+INNER_TAG = re.compile(r"\[S\d+\]|\[S_(?:PODCAST|DIALOG)_\d+\]")
 
 
 @dataclass(frozen=True)
@@ -49,13 +52,13 @@ class Typesetter:
         Raises:
             ValueError: there are no words in it.
         """
-        words = self.frontend.words(text)
+        words = self._words(text)
         pieces = split_text(words, self.piece_bytes or MONOLOGUE_SPLIT_BYTES)
         return Line(SPEAKERS[0], text, self._prepared(pieces, text))
 
     def single(self, speaker: str, text: str) -> Line:
         """One turn, never cut."""
-        return Line(speaker_name(speaker), text, [self.frontend.prepare(text)])
+        return Line(speaker_name(speaker), text, [self.frontend.prepare(self._words(text))])
 
     def _turn(self, turn: str | ScriptTurn) -> Line:
         if not isinstance(turn, str | ScriptTurn):
@@ -66,11 +69,20 @@ class Typesetter:
         tag = f"[{speaker_name(turn.speaker)}]"
         pieces = [
             short
-            for piece in process_text_list([tag + self.frontend.words(turn.text)])
+            for piece in process_text_list([tag + self._words(turn.text)])
             for short in self._shortened(piece.removeprefix(tag))
         ]
         prepared = self._prepared(pieces, turn.text)
         return Line(speaker_name(turn.speaker), turn.text, prepared, turn.pause_s)
+
+    def _words(self, text: str) -> str:
+        words = self.frontend.words(text)
+        if (inner := INNER_TAG.search(text)) is not None:
+            raise ValueError(
+                f"a second speaker tag, {inner[0]}, within {shown(text)}: the model would change "
+                "its voice there; make it a turn of its own"
+            )
+        return words
 
     def _shortened(self, piece: str) -> list[str]:
         if len(piece.encode()) <= (self.piece_bytes or MAX_SENTENCE_BYTES):

@@ -15,7 +15,7 @@ from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.errors import RequestFailedError, SpeechError
 from fireredtts2.engine.options import Options
 from fireredtts2.engine.pace import Pace
-from fireredtts2.engine.take import Take, TakeError, Taken
+from fireredtts2.engine.take import Take, TakeError, Taken, frame_limit
 from fireredtts2.speech import AudioChunk, Progress, Turn
 
 CHARACTERS_PER_S = 15.0  # of text read aloud; the first guess, before anything is spoken
@@ -47,6 +47,7 @@ class Narrator:
         options: sampling, limits, attempts.
         encode: audio (samples,) at 24 kHz to codes (Q, T), for `reencode_context`.
         pace: how long a text may take.
+        keeps_turns: let a `SpeechError` hold the turns before it. An hour of them takes 345 MB.
         on_turn: called with every finished turn; what it holds survives an interruption.
         on_progress: called before and after every turn and with every chunk.
     """
@@ -59,6 +60,7 @@ class Narrator:
         encode: Callable[[Tensor], Tensor],
         *,
         pace: Pace = Pace(),  # noqa: B008 - frozen
+        keeps_turns: bool = True,
         on_turn: Callable[[Turn], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
     ) -> None:
@@ -69,9 +71,22 @@ class Narrator:
         self._pace = pace
         self._on_turn = on_turn
         self._on_progress = on_progress
+        self._keeps_turns = keeps_turns
         self._turns: list[Turn] = []
+        self._spoken_s = 0.0
         self._num_samples = 0
         self._began_s = 0.0
+
+    def check(self, lines: Sequence[Line]) -> None:
+        """Looks through all lines before the first is spoken.
+
+        Raises:
+            ValueError: one of them holds what the model cannot read, or is too long for it.
+        """
+        for line in lines:
+            for piece in line.pieces:
+                limit = frame_limit(piece, self._options, self._pace)
+                self._context.check(line.speaker, piece, limit)
 
     def narrate(self, lines: Sequence[Line], hold: bool) -> Iterator[AudioChunk]:
         """Yields the audio of all lines.
@@ -81,7 +96,8 @@ class Narrator:
             hold: let a piece of a turn out only when it is known to be good, see `Take.run`.
 
         Raises:
-            SpeechError: a turn failed in every attempt; it holds the turns before.
+            SpeechError: a turn failed in every attempt.
+            ValueError: the first turn does not fit in the window.
         """
         self._began_s = time.monotonic()
         self._report(0, lines)
@@ -106,14 +122,24 @@ class Narrator:
         """Yields the audio of one line, and puts what came out of each piece into `takes`."""
         for piece_index, piece in enumerate(line.pieces):
             path = (index, piece_index)
-            take = Take(
-                self._engine, self._context, line.speaker, piece, self._options, path, self._pace
-            )
             try:
+                take = Take(
+                    self._engine,
+                    self._context,
+                    line.speaker,
+                    piece,
+                    self._options,
+                    path,
+                    self._pace,
+                )
                 takes.append((yield from take.run(hold)))
-            except (TakeError, RequestFailedError) as error:
-                reason, cause = str(error), error.__cause__
-                raise SpeechError(index, line.speaker, line.text, reason, self._turns) from cause
+            except (TakeError, RequestFailedError, ValueError) as error:
+                if isinstance(error, ValueError) and not self._num_samples:
+                    raise  # the call was wrong, and nothing is lost
+                cause = error if isinstance(error, ValueError) else error.__cause__
+                raise SpeechError(
+                    index, line.speaker, line.text, str(error), self._turns
+                ) from cause
             self._context.add(self._segment(line.speaker, piece, takes[-1]))
 
     def _segment(self, speaker: str, text: str, taken: Taken) -> Spoken:
@@ -132,7 +158,9 @@ class Narrator:
             audio=audio,
             was_cut=any(taken.was_cut for taken in takes),
         )
-        self._turns.append(turn)
+        self._spoken_s += turn.end_s - turn.start_s
+        if self._keeps_turns:
+            self._turns.append(turn)
         if self._on_turn is not None:
             self._on_turn(turn)
         return turn
@@ -141,18 +169,16 @@ class Narrator:
         if self._on_progress is None:
             return
         seconds = self._num_samples / OUTPUT_RATE_HZ
-        total_s = self._estimate_s(lines)
+        total_s = self._estimate_s(lines, turn_index)
         elapsed_s = time.monotonic() - self._began_s
         pace = elapsed_s / seconds if seconds else 0.0
         left_s = max(0.0, total_s - seconds) * pace
         self._on_progress(Progress(turn_index, len(lines), seconds, total_s, left_s))
 
-    def _estimate_s(self, lines: Sequence[Line]) -> float:
+    def _estimate_s(self, lines: Sequence[Line], done: int) -> float:
         """Finished turns as they are, the others by the length of their text at the same pace."""
-        done = len(self._turns)
-        spoken_s = sum(turn.end_s - turn.start_s for turn in self._turns)
         characters = sum(len(line.text) for line in lines[:done])
-        rate = characters / spoken_s if spoken_s else CHARACTERS_PER_S
+        rate = characters / self._spoken_s if self._spoken_s else CHARACTERS_PER_S
         ahead = sum(len(line.text) for line in lines[done:])
         pauses_s = sum(line.pause_s for line in lines)
-        return max(self._num_samples / OUTPUT_RATE_HZ, spoken_s + pauses_s + ahead / rate)
+        return max(self._num_samples / OUTPUT_RATE_HZ, self._spoken_s + pauses_s + ahead / rate)

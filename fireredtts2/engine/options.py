@@ -17,7 +17,7 @@ from fireredtts2.config import (
     DEPTH_TOPK,
     FRAME_RATE_HZ,
 )
-from fireredtts2.llm.sampling import SamplingParams
+from fireredtts2.llm.sampling import SamplingParams, is_number
 
 OnRunaway = Literal["error", "cut", "accept"]
 DEFAULT_MAX_ATTEMPTS = 3
@@ -78,13 +78,16 @@ class Options:
     reencode_context: bool = False
 
     def __post_init__(self) -> None:
-        if not math.isfinite(self.turn_limit_ms) or self.max_frames < 1:
+        limit = self.turn_limit_ms
+        if not (is_number(limit) and math.isfinite(limit)) or self.max_frames < 1:
             raise ValueError(
                 f"turn_limit_ms {self.turn_limit_ms!r}: must be at least {1000 / FRAME_RATE_HZ:g}, "
                 "the length of one frame"
             )
-        if self.max_attempts < 1:
-            raise ValueError(f"max_attempts {self.max_attempts!r}: must be at least 1")
+        if not isinstance(self.max_attempts, int) or self.max_attempts < 1:
+            raise ValueError(
+                f"max_attempts {self.max_attempts!r}: must be a whole number, 1 or above"
+            )
         if self.on_runaway not in get_args(OnRunaway):
             allowed = ", ".join(get_args(OnRunaway))
             raise ValueError(f"on_runaway {self.on_runaway!r}; allowed: {allowed}")

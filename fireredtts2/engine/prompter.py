@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from os import PathLike
 
 import torch
 from torch import Tensor
@@ -28,6 +29,8 @@ def speaker_name(speaker: str) -> str:
     Raises:
         ValueError: there is no such speaker.
     """
+    if not isinstance(speaker, str):
+        raise ValueError(f"a speaker is one of {', '.join(SPEAKERS)}, not {speaker!r}")
     name = speaker.strip().removeprefix("[").removesuffix("]")
     if name not in SPEAKERS:
         raise ValueError(f"unknown speaker {speaker!r}; allowed: {', '.join(SPEAKERS)}")
@@ -40,10 +43,10 @@ def split_tag(text: str) -> tuple[str, str]:
     Raises:
         ValueError: no tag, or of an unknown speaker.
     """
-    tag = TAG.match(text)
+    tag = TAG.match(text) if isinstance(text, str) else None
     if tag is None:
         raise ValueError(
-            f"no speaker tag before {text[:40]!r}; begin with one of "
+            f"no speaker tag before {str(text)[:40]!r}; begin with one of "
             + ", ".join(f"[{speaker}]" for speaker in SPEAKERS)
         )
     return speaker_name(tag[1]), text[tag.end() :].strip()
@@ -79,7 +82,12 @@ class Prompter:
 
     def make_voice(self, name: str, clip: AudioSource, text: str) -> Voice:
         """Encodes a clip once; see `FireRedTTS2.make_voice`."""
-        if not text or not text.strip():
+        if not isinstance(clip, str | bytes | PathLike) and not hasattr(clip, "read"):
+            raise ValueError(
+                f"voice {name!r}: a clip is a path, the bytes of a file or an open binary file, "
+                f"not {type(clip).__name__}"
+            )
+        if not isinstance(text, str) or not text.strip():
             raise ValueError(f"voice {name!r}: a voice prompt needs the transcript of its clip")
         audio = read_prompt(clip)
         return Voice(
@@ -90,6 +98,10 @@ class Prompter:
         """The voice of this name, or this voice, checked."""
         if isinstance(voice, str):
             return self.library.get(voice)
+        if not isinstance(voice, Voice):
+            raise ValueError(
+                f"a voice is a name or a Voice (of `make_voice`), not {type(voice).__name__}"
+            )
         if voice.codec_id and voice.codec_id != self.codec_id:
             raise ValueError(
                 f"voice {voice.name!r} was made with another codec ({voice.codec_id}; this model's "
@@ -107,9 +119,25 @@ class Prompter:
         chosen = self.voice(voice)
         return Spoken(speaker_name(speaker), self.prepare(chosen.text), chosen.codes)
 
-    def from_cast(self, voices: Mapping[str, VoiceLike] | None, speaking: set[str]) -> list[Spoken]:
-        """The prompts of those who speak, in the order of their numbers."""
-        cast = {speaker_name(speaker): voice for speaker, voice in (voices or {}).items()}
+    def from_cast(
+        self,
+        voices: Mapping[str, VoiceLike] | None,
+        speaking: set[str],
+        default: Mapping[str, VoiceLike] | None = None,
+    ) -> list[Spoken]:
+        """The prompts of those who speak, in the order of their numbers.
+
+        Args:
+            voices: by speaker.
+            speaking: who speaks; others need no prompt.
+            default: voices of speakers that `voices` leaves out.
+        """
+        if voices is not None and not isinstance(voices, Mapping):
+            raise ValueError(
+                f'voices are given by speaker, {{"S1": "name"}}, not as {type(voices).__name__}'
+            )
+        given = {**(default or {}), **(voices or {})}
+        cast = {speaker_name(speaker): voice for speaker, voice in given.items()}
         return [self.from_voice(name, cast[name]) for name in sorted(cast) if name in speaking]
 
     def from_clip(self, speaker: str, clip: AudioSource, text: str) -> Spoken:
@@ -137,6 +165,8 @@ class Prompter:
         Raises:
             ValueError: one without the other, or not as many of one as of the other.
         """
+        if isinstance(clips, str | bytes | PathLike) or isinstance(texts, str):
+            raise ValueError("prompt clips and prompt texts are lists, one of each a speaker")
         clips, texts = list(clips or []), list(texts or [])
         if len(clips) != len(texts):
             raise ValueError(

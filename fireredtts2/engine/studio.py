@@ -22,7 +22,7 @@ from fireredtts2.engine.pace import Pace
 from fireredtts2.engine.prompter import Prompter, VoiceLike
 from fireredtts2.llm.sampling import SamplingParams
 from fireredtts2.llm.tokenizer import TextTokenizer
-from fireredtts2.script import ScriptTurn
+from fireredtts2.script import Script, ScriptTurn
 from fireredtts2.speech import AudioChunk, Progress, Segment, Turn
 from fireredtts2.text_frontend import TextFrontend
 from fireredtts2.voices import VoiceLibrary, user_voices_path
@@ -35,12 +35,14 @@ class Direction:
     Attributes:
         options: sampling, limits, attempts.
         hold: let a piece of a turn out only when it is known to be good.
+        keeps_turns: let a `SpeechError` hold the turns before it.
         on_turn: called with every finished turn.
         on_progress: called as audio is made.
     """
 
     options: Options
     hold: bool
+    keeps_turns: bool
     on_turn: Callable[[Turn], None] | None = None
     on_progress: Callable[[Progress], None] | None = None
 
@@ -114,8 +116,9 @@ class Studio:
     ) -> Iterator[AudioChunk]:
         """A conversation in named voices; a script file may name voices of its own."""
         lines = self._typesetter.dialogue(script)
-        cast = {**getattr(script, "voices", {}), **(voices or {})}
-        prompts = self.prompter.from_cast(cast, {line.speaker for line in lines})
+        speaking = {line.speaker for line in lines}
+        own = script.voices if isinstance(script, Script) else None
+        prompts = self.prompter.from_cast(voices, speaking, own)
         return self._narrate(lines, self._conversation(prompts), direction)
 
     def cloned_dialogue(
@@ -175,7 +178,9 @@ class Studio:
             direction.options,
             encode=self.prompter.encode_output,
             pace=self._pace,
+            keeps_turns=direction.keeps_turns,
             on_turn=direction.on_turn,
             on_progress=direction.on_progress,
         )
+        narrator.check(lines)
         return narrator.narrate(lines, direction.hold)

@@ -51,6 +51,13 @@ class Verdict:
     is_usable: bool = True
 
 
+def frame_limit(text: str, options: Options, pace: Pace) -> int:
+    """The most frames that a piece may take; by its text, unless the limit is the wanted length."""
+    if options.on_runaway == "accept":
+        return options.max_frames
+    return pace.max_frames(text, options.max_frames)
+
+
 class Take:
     """The attempts at one piece of speech.
 
@@ -79,9 +86,7 @@ class Take:
         self._path = path
         self._min_frames = context.min_frames
         self._unspoken_frames = context.unspoken_frames
-        self._max_frames = options.max_frames
-        if options.on_runaway != "accept":
-            self._max_frames = pace.max_frames(text, options.max_frames)
+        self._max_frames = frame_limit(text, options, pace)
         self._fewest_frames = pace.min_frames(text)
         self._blocks: list[Block] = context.blocks(speaker, text, self._max_frames)
 

@@ -32,14 +32,19 @@ class SamplingParams:
     def __post_init__(self) -> None:
         for name in ("temperature", "depth_temperature"):
             value = getattr(self, name)
-            if not (math.isfinite(value) and value >= 0):
+            if not (is_number(value) and math.isfinite(value) and value >= 0):
                 raise ValueError(f"{name} {value!r}: must be a finite number, 0 or above")
         for name in ("topk", "depth_topk"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} {value!r}: must be a whole number, 1 or above")
-        if not self.nsigma > 0:
+        if not (is_number(self.nsigma) and self.nsigma > 0):
             raise ValueError(f"nsigma {self.nsigma!r}: must be above 0")
+
+
+def is_number(value: object) -> bool:
+    """Whether it is an int or a float; a bool is neither here."""
+    return isinstance(value, int | float) and not isinstance(value, bool)
 
 
 def mask_logits(

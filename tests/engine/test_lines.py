@@ -68,12 +68,20 @@ def test_pieces_without_words_are_left_out():
         ("[S1]a\x00b", "control"),
         ("[S1]a\ud800b", "surrogate"),
         (5, "not int"),
+        ("[S1]And [S2]then?", r"second speaker tag, \[S2\]"),
+        ("[S1]And [S12]then?", r"second speaker tag, \[S12\]"),
         (ScriptTurn("S7", "Hello."), "unknown speaker 'S7'"),
     ],
 )
 def test_bad_turns(turn: object, message: str):
     with pytest.raises(ValueError, match=message):
         PLAIN.dialogue(["[S1]Fine.", turn])  # type: ignore[list-item]
+
+
+def test_a_tag_is_no_text_of_one_voice():
+    for speak in (PLAIN.monologue, lambda text: PLAIN.single("S1", text)):
+        with pytest.raises(ValueError, match="second speaker tag"):
+            speak("[S1]Hello.")
 
 
 @pytest.mark.parametrize("text", ["", " ", "?!", "\n\t", "\U0001f600"])

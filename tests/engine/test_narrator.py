@@ -149,6 +149,18 @@ def test_turn_that_stays_empty_is_reported_with_those_before(hold: bool):
     assert torch.equal(caught.value.turns[0].audio, torch.cat([chunk.audio for chunk in got]))
 
 
+def test_a_turn_that_turns_out_too_long_keeps_those_before(monkeypatch: pytest.MonkeyPatch):
+    engine = scripted_engine([4, 6, 5])
+    fits = engine.model_runner.check_fits
+
+    def narrow(turn: Turn) -> None:
+        monkeypatch.setattr(engine.model_runner, "check_fits", lambda *_: fits(0, 0))
+
+    with pytest.raises(SpeechError, match=r"turn 2.*rows of context") as caught:
+        drain(narrator(engine, on_turn=narrow).narrate(LINES, hold=False), [])
+    assert [turn.text for turn in caught.value.turns] == ["One."]
+
+
 def test_runaway_is_tried_again_unheard_when_held():
     speech = collect(chunks([None, 4, 6, None, 5], hold=True))
     assert [frames_of(turn) for turn in speech.turns] == [4, 6, 5]
