@@ -367,8 +367,8 @@ def test_one_string_is_no_script(tts: Scripted):
 def test_a_turn_too_long_for_the_window_is_found_before_the_first_is_spoken(tts: Scripted):
     model = tts(5, 5)
     rows = model.studio.engine.model_runner.max_rows
+    limit_ms = (rows - 60) * 80.0
     with pytest.raises(ValueError, match=r"rows of the context window"):
-        limit_ms = (rows - 60) * 80.0
         model.stream_dialogue([*SCRIPT, "[S1]" + "word " * 20], turn_limit_ms=limit_ms)
     assert model.studio.engine.model_runner.num_prefilled_rows == 0
 

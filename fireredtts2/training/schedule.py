@@ -16,11 +16,13 @@ def learning_rate(step: int, peak: float, warmup_steps: int, total_steps: int) -
     return peak * (FINAL_SHARE + (1 - FINAL_SHARE) * (1 + math.cos(math.pi * progress)) / 2)
 
 
-def trapezoid(step: int, warmup_steps: int, total_steps: int) -> float:
-    """The factor of update `step`: warm-up, constant, then linear to zero over the last third.
+def trapezoid(
+    step: int, warmup_steps: int, total_steps: int, cooldown_share: float = COOLDOWN_SHARE
+) -> float:
+    """The factor of update `step`: warm-up, constant, then linear to zero over the last share.
 
     Unlike a cosine it does not depend on the end of the run before the fall begins, so a run's
     length can be settled while it goes.
     """
-    cooldown = COOLDOWN_SHARE * total_steps
+    cooldown = cooldown_share * total_steps
     return min(1.0, (step + 1) / warmup_steps, max(0.0, (total_steps - step) / cooldown))

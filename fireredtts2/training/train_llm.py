@@ -30,6 +30,7 @@ class LlmTrainConfig:
     rows_per_step: int = 2048
     rows_per_sequence: int = 512  # of the longest sample
     total_steps: int = 2000
+    cooldown_share: float = 0.35  # of the run, in which the rates fall to zero
     conversation_from: float = 0.4  # share of the run after which conversations come in
     muon_rate: float = 0.01  # at 0.02 a run came apart after 340 steps
     adam_rate: float = 2e-3
@@ -147,7 +148,10 @@ class LlmTrainer:
         return summed / max(1, len(logits))
 
     def step(self, batch: LlmBatch) -> dict[str, float]:
-        factor = trapezoid(self.step_count, WARMUP_STEPS, self.config.total_steps)
+        config = self.config
+        factor = trapezoid(
+            self.step_count, WARMUP_STEPS, config.total_steps, config.cooldown_share
+        )
         for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
