@@ -6,14 +6,13 @@ from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
 
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.voices import Voice
 from tests import tiny
 from tests.shell import FRAMES_PER_TURN, Shell
 
-LOADED: dict[str, nn.Module] = {}
+LOADED: dict[str, object] = {}
 VOICE_NAMES = ("af_heart", "am_michael")
 
 
@@ -32,10 +31,10 @@ def voiced_checkpoint(tiny_checkpoint: Path, tmp_path_factory: pytest.TempPathFa
     return folder
 
 
-def loaded_once(load: Callable[..., nn.Module]) -> Callable[..., nn.Module]:
+def loaded_once(load: Callable[..., object]) -> Callable[..., object]:
     """A model has no state of its own, so commands may share it, which saves most of the time."""
 
-    def load_or_remember(folder: CheckpointFolder, *args: object) -> nn.Module:
+    def load_or_remember(folder: CheckpointFolder, *args: object) -> object:
         named = [str(arg) for arg in args if not isinstance(arg, dict)]
         key = " ".join([load.__name__, str(folder.path.resolve()), *named])
         if key not in LOADED:
@@ -62,7 +61,7 @@ def turn_lengths(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
         return engine
 
     monkeypatch.setattr(studio, "build_engine", build_scripted)
-    monkeypatch.setattr(studio, "load_llm", loaded_once(studio.load_llm))
+    monkeypatch.setattr(studio, "load_fused_llm", loaded_once(studio.load_fused_llm))
     monkeypatch.setattr(studio, "load_codec", loaded_once(studio.load_codec))
     return lengths
 

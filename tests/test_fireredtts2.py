@@ -485,7 +485,7 @@ def test_checkpoint_must_be_there(tmp_path: Path, tiny_checkpoint: Path):
 
 def test_bfloat16_speaks(tiny_checkpoint: Path):
     model = FireRedTTS2(tiny_checkpoint, "dialogue", "cpu", use_bf16=True)
-    assert model.studio.engine.model_runner.model.projection.weight.dtype == torch.bfloat16
+    assert model.studio.engine.model_runner.model.dtype == torch.bfloat16
     assert next(model.codec.parameters()).dtype == torch.float32
     runner: ScriptedRunner = script_turns(model.studio.engine, 5)
     assert model.say("Hello there.").duration_s == pytest.approx(0.4)
@@ -504,17 +504,18 @@ def test_devices_are_named_when_one_is_missing():
 
 def test_types_by_name():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
-    assert resolve_dtype("auto", False, "auto", cpu) == torch.float32
-    assert resolve_dtype("auto", False, "auto", cuda) == torch.bfloat16
-    assert resolve_dtype("auto", False, "cuda", cuda) == torch.float32, (
-        "as in the published program"
-    )
-    assert resolve_dtype("auto", True, "cuda", cuda) == torch.bfloat16
-    assert resolve_dtype("bfloat16", False, "cpu", cpu) == torch.bfloat16
+    assert resolve_dtype("auto", False, "auto", cpu) == "float32"
+    assert resolve_dtype("auto", False, "auto", cuda) == "bfloat16"
+    assert resolve_dtype("auto", False, "cuda", cuda) == "float32", "as in the published program"
+    assert resolve_dtype("auto", True, "cuda", cuda) == "bfloat16"
+    assert resolve_dtype("bfloat16", False, "cpu", cpu) == "bfloat16"
+    assert resolve_dtype("int8", False, "cpu", cpu) == "int8"
     with pytest.raises(ValueError, match="contradict"):
         resolve_dtype("float32", True, "cpu", cpu)
-    with pytest.raises(ValueError, match="dtype 'int8'; allowed: auto, float32, bfloat16"):
-        resolve_dtype("int8", False, "cpu", cpu)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'int8' is for the CPU"):
+        resolve_dtype("int8", False, "cuda", cuda)
+    with pytest.raises(ValueError, match="dtype 'int4'; allowed: auto, float32, bfloat16, int8"):
+        resolve_dtype("int4", False, "cpu", cpu)  # type: ignore[arg-type]
 
 
 @pytest.mark.cuda
@@ -526,7 +527,7 @@ def test_a_gpu_makes_the_codes_of_the_cpu(tts: Scripted, tiny_checkpoint: Path):
     script_turns(model.studio.engine, 9, 9)
     speech = model.dialogue(SCRIPT, **greedy)
     torch.testing.assert_close(speech.audio, expected.audio, atol=1e-3, rtol=0)
-    assert FireRedTTS2(tiny_checkpoint).studio.engine.model_runner.model.projection.weight.is_cuda
+    assert FireRedTTS2(tiny_checkpoint).studio.engine.model_runner.model.device.type == "cuda"
 
 
 @pytest.mark.cuda

@@ -6,7 +6,9 @@ from typing import Literal, get_args
 
 import torch
 
-DTypeName = Literal["auto", "float32", "bfloat16"]
+from fireredtts2.llm.fused import WeightKind
+
+DTypeName = Literal["auto", "float32", "bfloat16", "int8"]
 
 
 def available_devices() -> list[str]:
@@ -41,18 +43,22 @@ def resolve_device(name: str | torch.device) -> torch.device:
 
 def resolve_dtype(
     name: DTypeName, use_bf16: bool, device_name: str | torch.device, device: torch.device
-) -> torch.dtype:
-    """The language model's number type.
+) -> WeightKind:
+    """What the language model's weights are.
 
     "auto" is bfloat16 where asked for, or where the device was chosen automatically and is a GPU
     of NVIDIA; elsewhere float32, as in the published program.
 
     Raises:
-        ValueError: unknown type, or two that contradict each other.
+        ValueError: unknown type, two that contradict each other, or int8 beside a CPU.
     """
     if name not in get_args(DTypeName):
         raise ValueError(f"dtype {name!r}; allowed: {', '.join(get_args(DTypeName))}")
-    if use_bf16 and name == "float32":
-        raise ValueError("use_bf16=True and dtype='float32' contradict each other; give one")
-    chosen = name == "auto" and device_name == "auto" and device.type == "cuda"
-    return torch.bfloat16 if use_bf16 or name == "bfloat16" or chosen else torch.float32
+    if use_bf16 and name not in ("auto", "bfloat16"):
+        raise ValueError(f"use_bf16=True and dtype={name!r} contradict each other; give one")
+    if name == "int8" and device.type != "cpu":
+        raise ValueError(f"dtype 'int8' is for the CPU, not {device}; there, take bfloat16")
+    if name != "auto":
+        return name
+    chosen = device_name == "auto" and device.type == "cuda"
+    return "bfloat16" if use_bf16 or chosen else "float32"

@@ -14,6 +14,7 @@ from fireredtts2.engine.codec_runner import CodecRunner
 from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.model_runner import ModelRunner
 from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.llm.fused import FusedDualTransformer, WeightKind
 from fireredtts2.weights import StateDict, build_empty, load_into
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -32,13 +33,24 @@ def load_llm(
     return _loaded(model, folder.read_llm(gen_type), path, LLM_TRAINING_PARTS, device)
 
 
+def load_fused_llm(
+    folder: CheckpointFolder, gen_type: GenType, device: torch.device, weights: WeightKind
+) -> FusedDualTransformer:
+    """The dual transformer as inference wants it; no more than one of it is held on the way."""
+    # What becomes int8 is rounded once only, from float32.
+    dtype = torch.bfloat16 if weights == "bfloat16" else torch.float32
+    return FusedDualTransformer(load_llm(folder, gen_type, device, dtype), weights, frees=True)
+
+
 def load_codec(folder: CheckpointFolder, state: StateDict, device: torch.device) -> RedCodec:
     """The codec in float32, without its training-only decoder."""
     model = build_empty(lambda: RedCodec(folder.codec_config))
     return _loaded(model, state, folder.codec_path, CODEC_TRAINING_PARTS, device)
 
 
-def build_engine(model: DualTransformer, codec: RedCodec, num_slots: int) -> Engine:
+def build_engine(
+    model: DualTransformer | FusedDualTransformer, codec: RedCodec, num_slots: int
+) -> Engine:
     """An engine whose slots hold a whole context window each.
 
     Raises:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.llm.fused import FusedDualTransformer
 from fireredtts2.llm.prompt import Rows, frame_rows
 from fireredtts2.llm.sampling import Sampler, SamplingParams
 
@@ -16,14 +17,18 @@ class ModelRunner:
     """Owns the model and a cache with one row a slot.
 
     Args:
-        model: the dual transformer, on its device, in its type.
+        model: the dual transformer on its device, plain or fused.
         num_slots: requests served at once.
         max_rows: rows that a slot holds, prompt and frames together.
         codebook_size: the codec's; codes beyond it are never drawn.
     """
 
     def __init__(
-        self, model: DualTransformer, num_slots: int, max_rows: int, codebook_size: int
+        self,
+        model: DualTransformer | FusedDualTransformer,
+        num_slots: int,
+        max_rows: int,
+        codebook_size: int,
     ) -> None:
         self.model = model
         self.num_slots = num_slots
@@ -31,10 +36,11 @@ class ModelRunner:
         self.num_prefilled_rows = 0  # ever read as prompts; what a conversation costs beside frames
         self._codebook_size = codebook_size
         self._cache = model.new_cache(num_slots, max_rows)
-        self._device = model.projection.weight.device
+        self._device = model.device
         self._params = [SamplingParams()] * num_slots
         self._generators = [torch.Generator(self._device) for _ in range(num_slots)]
         width = model.config.audio_num_codebooks + 1
+        self._samplers: dict[tuple[int, ...], Sampler] = {}
         # What each slot reads next, (B, 1, Q + 1).
         self._tokens = torch.zeros(num_slots, 1, width, dtype=torch.long, device=self._device)
         self._mask = torch.zeros(num_slots, 1, width, dtype=torch.bool, device=self._device)
@@ -58,6 +64,11 @@ class ModelRunner:
         self._tokens[slot], self._mask[slot] = last_row.tokens, last_row.mask
         self._params[slot] = sampling
         self._generators[slot].manual_seed(seed)
+        self._samplers.clear()
+
+    def copy_rows(self, source: int, target: int, num_rows: int) -> None:
+        """Gives `target` the first rows that `source` has read: cheaper than reading them again."""
+        self._cache.copy_rows(source, target, num_rows)
 
     def read(self, slot: int, rows: Rows) -> None:
         """Adds rows to a slot in one pass."""
@@ -71,14 +82,7 @@ class ModelRunner:
         rows = list(slots) if alone else list(range(self.num_slots))
         cache = self._cache.row(slots[0]) if alone else self._cache
         counts = [int(row in slots) for row in rows]
-        # NOTE: who does not speak now keeps its random stream and its next row: it may be reading
-        # its prompt still, or be held for a slow reader.
-        silent = torch.Generator(self._device)
-        sampler = Sampler(
-            [self._params[row] for row in rows],
-            [self._generators[row] if row in slots else silent for row in rows],
-            self._codebook_size,
-        )
+        sampler = self._sampler(rows, slots)
         before = self._cache.lengths.clone()
         try:
             codes = self.model.next_frame(
@@ -95,3 +99,17 @@ class ModelRunner:
         codes = codes if alone else codes[list(slots)]
         self._tokens[list(slots)], self._mask[list(slots)] = frame_rows(codes)
         return codes.cpu()
+
+    def _sampler(self, rows: Sequence[int], slots: Sequence[int]) -> Sampler:
+        """For these batch rows, of which `slots` speak; kept while the same ones do."""
+        speaking = tuple(slots)
+        if speaking not in self._samplers:
+            # NOTE: who does not speak now keeps its random stream and its next row: it may be
+            # reading its prompt still, or be held for a slow reader.
+            silent = torch.Generator(self._device)
+            self._samplers[speaking] = Sampler(
+                [self._params[row] for row in rows],
+                [self._generators[row] if row in slots else silent for row in rows],
+                self._codebook_size,
+            )
+        return self._samplers[speaking]

@@ -50,10 +50,10 @@ class PublishedCalls(ABC, Generic[Result]):
         num_threads: int | None = None,
     ) -> None:
         self.device = resolve_device(device)
-        llm_dtype = resolve_dtype(dtype, use_bf16, device, self.device)
+        weights = resolve_dtype(dtype, use_bf16, device, self.device)
         if num_threads is not None:
             torch.set_num_threads(num_threads)
-        self.studio = Studio(pretrained_dir, gen_type, self.device, llm_dtype, num_slots)
+        self.studio = Studio(pretrained_dir, gen_type, self.device, weights, num_slots)
         self.codec = self.studio.codec
         self.voices = self.studio.voices
 

@@ -15,11 +15,12 @@ from fireredtts2.engine.continuation import Continuation, SingleSegment
 from fireredtts2.engine.conversation import Context, Conversation, Spoken
 from fireredtts2.engine.layout import Layout
 from fireredtts2.engine.lines import Typesetter
-from fireredtts2.engine.loading import build_engine, load_codec, load_llm
+from fireredtts2.engine.loading import build_engine, load_codec, load_fused_llm
 from fireredtts2.engine.narrator import Line, Narrator
 from fireredtts2.engine.options import Options
 from fireredtts2.engine.pace import Pace
 from fireredtts2.engine.prompter import Prompter, VoiceLike
+from fireredtts2.llm.fused import WeightKind
 from fireredtts2.llm.sampling import SamplingParams
 from fireredtts2.llm.tokenizer import TextTokenizer
 from fireredtts2.script import Script, ScriptTurn
@@ -67,7 +68,7 @@ class Studio:
         pretrained_dir: a checkpoint folder, or "mini".
         gen_type: which of its language models.
         device: where to compute.
-        dtype: of the language model.
+        weights: of the language model.
         num_slots: turns spoken at the same time.
     """
 
@@ -76,13 +77,13 @@ class Studio:
         pretrained_dir: str | Path,
         gen_type: GenType,
         device: torch.device,
-        dtype: torch.dtype,
+        weights: WeightKind,
         num_slots: int,
     ) -> None:
         folder = CheckpointFolder(pretrained_dir)
         self.gen_type = gen_type
         self.device = device
-        llm = load_llm(folder, gen_type, device, dtype)
+        llm = load_fused_llm(folder, gen_type, device, weights)
         self._advised = advised_sampling(llm.config)
         codec_state = folder.read_codec()
         self.codec = load_codec(folder, codec_state, device)

@@ -128,18 +128,17 @@ class DualTransformer(nn.Module):
         decoded = self.decoder(x, whole_span(self.decoder.config, x.shape[1], x.device))
         return torch.einsum("nqd,qdv->nqv", decoded[:, 1:], self.audio_head)
 
-    def new_cache(
-        self,
-        batch: int,
-        capacity: int,
-        device: torch.device | str | None = None,
-        dtype: torch.dtype | None = None,
-    ) -> KVCache:
-        """An empty cache of the backbone, on the model's device and in its type by default."""
-        weight = self.projection.weight
-        return KVCache.empty(
-            self.backbone.config, batch, capacity, device or weight.device, dtype or weight.dtype
-        )
+    @property
+    def device(self) -> torch.device:
+        return self.projection.weight.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.projection.weight.dtype
+
+    def new_cache(self, batch: int, capacity: int) -> KVCache:
+        """An empty cache of the backbone, on the model's device and in its type."""
+        return KVCache.empty(self.backbone.config, batch, capacity, self.device, self.dtype)
 
     def extend(
         self, tokens: Tensor, mask: Tensor, cache: KVCache, counts: Sequence[int] | None = None

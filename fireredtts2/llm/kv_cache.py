@@ -80,6 +80,17 @@ class KVCache:
             )
         self.lengths[row] = length
 
+    def copy_rows(self, source: int, target: int, length: int) -> None:
+        """Makes the first `length` positions of row `target` those of row `source`."""
+        if not 0 <= length <= int(self.lengths[source]):
+            raise ValueError(
+                f"cannot copy {length} positions of row {source}: "
+                f"it holds {int(self.lengths[source])}"
+            )
+        self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
+        self.values[:, target, :, :length] = self.values[:, source, :, :length]
+        self.lengths[target] = length
+
     def extend(
         self, layer: int, keys: Tensor, values: Tensor, place: Place
     ) -> tuple[Tensor, Tensor]:

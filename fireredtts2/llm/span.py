@@ -31,9 +31,12 @@ class Span:
 
     def rotate(self, x: Tensor) -> Tensor:
         """Turns x (B, T, heads, head_dim) by its rows' angles, half-split, in float32."""
+        return self.rotate_wide(x).to(x.dtype)
+
+    def rotate_wide(self, x: Tensor) -> Tensor:
+        """`rotate` with a result in float32."""
         halves = x.float().unflatten(-1, (2, x.shape[-1] // 2))
-        turned = torch.addcmul(halves * self.cos, halves.flip(-2), self.sin)
-        return turned.flatten(-2).to(x.dtype)
+        return torch.addcmul(halves * self.cos, halves.flip(-2), self.sin).flatten(-2)
 
 
 @lru_cache(maxsize=16)

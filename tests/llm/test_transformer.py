@@ -163,6 +163,20 @@ def test_one_row_is_filled_alone() -> None:
     torch.testing.assert_close(hidden[1, 0], fresh[1, 7], atol=TOLERANCE, rtol=1e-5)
 
 
+def test_a_row_that_was_copied_goes_on_like_its_source() -> None:
+    config = TransformerConfig(2, 4, 2, 32, 48, max_seq_len=32)
+    cache = KVCache.empty(config, 2, 8)
+    cache.keys.normal_()
+    cache.values.normal_()
+    cache.lengths[0] = 5
+    cache.copy_rows(0, 1, 4)
+    assert cache.lengths.tolist() == [5, 4]
+    assert torch.equal(cache.keys[:, 1, :, :4], cache.keys[:, 0, :, :4])
+    assert torch.equal(cache.values[:, 1, :, :4], cache.values[:, 0, :, :4])
+    with pytest.raises(ValueError, match="cannot copy 6 positions of row 0: it holds 5"):
+        cache.copy_rows(0, 1, 6)
+
+
 def test_full_cache_is_refused_and_left_as_it_was() -> None:
     config = CONFIGS[0]
     model = random_transformer(config)
