@@ -8,6 +8,7 @@ from torch import Tensor, nn
 from fireredtts2.codec.mel import mel_filters
 from fireredtts2.config import OUTPUT_RATE_HZ
 
+BIN_FLOOR = 1e-2  # of one bin; below, it is not heard
 LOG_FLOOR = 1e-5
 
 
@@ -25,10 +26,16 @@ class MelResolution(nn.Module):
         self.register_buffer("window", torch.hann_window(window_samples))
         self.size = window_samples
 
-    def forward(self, audio: Tensor) -> Tensor:
+    def magnitudes(self, audio: Tensor) -> Tensor:
+        """(B, samples) to (B, bins, frames)."""
         spectrum = torch.stft(audio, self.size, self.hop, window=self.window, return_complex=True)
-        power = torch.view_as_real(spectrum).square().sum(-1)
-        return (self.filters @ (power + 1e-10).sqrt()).clamp(min=LOG_FLOOR).log()
+        return (torch.view_as_real(spectrum).square().sum(-1) + 1e-10).sqrt()
+
+    def forward(self, audio: Tensor) -> Tensor:
+        return self.log_mel(self.magnitudes(audio))
+
+    def log_mel(self, magnitudes: Tensor) -> Tensor:
+        return (self.filters @ magnitudes).clamp(min=LOG_FLOOR).log()
 
 
 class MultiResolutionMelLoss(nn.Module):
@@ -36,20 +43,34 @@ class MultiResolutionMelLoss(nn.Module):
 
     Args:
         windows: window lengths in samples with their numbers of mel bands.
+        linear_windows: windows whose bins are compared singly as well (Yamamoto et al. 2020). High
+            mel bands are wide: a decoder may put a comb of lines at multiples of its frame rate
+            there, which is heard as a buzz, and mels do not see it.
     """
 
     def __init__(
         self,
         windows: tuple[tuple[int, int], ...] = ((256, 32), (512, 64), (1024, 100), (2048, 160)),
+        linear_windows: tuple[int, ...] = (),
     ) -> None:
         super().__init__()
         self.resolutions = nn.ModuleList(MelResolution(size, mels) for size, mels in windows)
+        self.linear_windows = linear_windows
 
-    def forward(self, made: Tensor, target: Tensor) -> Tensor:
-        """(B, samples) twice, at 24 kHz, to a scalar."""
-        total = made.new_zeros(())
+    def forward(self, made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
+        """(B, samples) twice, at 24 kHz, to two scalars: by mel bands, and by single bins."""
+        mel, linear = made.new_zeros(()), made.new_zeros(())
         for resolution in self.resolutions:
             with torch.no_grad():
-                wanted = resolution(target)
-            total = total + (resolution(made) - wanted).abs().mean()
-        return total / len(self.resolutions)
+                wanted = resolution.magnitudes(target)
+                wanted_mel = resolution.log_mel(wanted)
+            magnitudes = resolution.magnitudes(made)
+            mel = mel + (resolution.log_mel(magnitudes) - wanted_mel).abs().mean()
+            if resolution.size in self.linear_windows:
+                distance = log_bins(magnitudes) - log_bins(wanted)
+                linear = linear + distance.abs().mean()
+        return mel / len(self.resolutions), linear / max(1, len(self.linear_windows))
+
+
+def log_bins(magnitudes: Tensor) -> Tensor:
+    return magnitudes.clamp(min=BIN_FLOOR).log()

@@ -26,6 +26,8 @@ from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 # turns as well as short ones.
 CROP_FRAMES = (12, 20, 40, 75, 120)
 MEL_WEIGHT = 15.0
+LINEAR_WEIGHT = 10.0
+LINEAR_WINDOWS = (1024, 2048)
 # NOTE: both are means over all discriminators and layers, where others take sums.
 ADVERSARIAL_WEIGHT = 4.0
 MATCHING_WEIGHT = 20.0
@@ -92,7 +94,7 @@ class StageTwo:
     def __init__(self, codec: RedCodec, config: DecoderTrainConfig) -> None:
         self.codec, self.config = codec, config
         self.discriminators = Discriminators()
-        self.mel_loss = MultiResolutionMelLoss()
+        self.spectral_loss = MultiResolutionMelLoss(linear_windows=LINEAR_WINDOWS)
         codec.requires_grad_(False)
         self.trained = [codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder]
         for part in self.trained:
@@ -126,7 +128,8 @@ class StageTwo:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
         made = self.made(codes[:, : self._drawn_codebooks()])
-        losses = {"mel": MEL_WEIGHT * self.mel_loss(made, audio)}
+        mel, linear = self.spectral_loss(made, audio)
+        losses = {"mel": MEL_WEIGHT * mel, "linear": LINEAR_WEIGHT * linear}
         if self.adversarial:
             losses |= self._adversarial_losses(made, audio)
         self.optimizer.zero_grad(set_to_none=True)

@@ -149,9 +149,7 @@ class LlmTrainer:
 
     def step(self, batch: LlmBatch) -> dict[str, float]:
         config = self.config
-        factor = trapezoid(
-            self.step_count, WARMUP_STEPS, config.total_steps, config.cooldown_share
-        )
+        factor = trapezoid(self.step_count, WARMUP_STEPS, config.total_steps, config.cooldown_share)
         for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor

@@ -89,11 +89,32 @@ def test_dead_entries_restart_and_live_ones_follow_their_points():
     assert torch.allclose(quantizer.codebook[1], before[1], atol=1e-5)
 
 
-def test_mel_loss_is_zero_for_equal_audio_only():
-    loss = MultiResolutionMelLoss()
+def test_spectral_losses_are_zero_for_equal_audio_only():
+    loss = MultiResolutionMelLoss(linear_windows=(512, 2048))
     audio = torch.randn(1, 9600, generator=torch.Generator().manual_seed(0))
-    assert loss(audio, audio) == 0
-    assert loss(audio * 2, audio) == pytest.approx(np.log(2), rel=0.02)
+    assert loss(audio, audio) == (0, 0)
+    mel, linear = loss(audio * 2, audio)
+    assert mel == pytest.approx(np.log(2), rel=0.02)
+    assert linear == pytest.approx(np.log(2), rel=0.02)
+
+
+def test_the_linear_loss_sees_a_comb_that_mel_bands_do_not():
+    """Lines 100 Hz apart above 6 kHz, against a smooth spectrum of the same energy."""
+    loss = MultiResolutionMelLoss(((2048, 40),), linear_windows=(2048,))
+    time = torch.arange(24_000) / 24_000
+    tones = torch.arange(6_000, 11_000, 100.0)[:, None]
+    shifts = torch.rand(50, 1, generator=torch.Generator().manual_seed(0)) * 6.28
+    comb = torch.sin(6.28318 * tones * time + shifts).sum(0, keepdim=True)
+    noise = torch.randn(3, 24_000, generator=torch.Generator().manual_seed(1))
+    spectra = torch.fft.rfft(noise[:2])
+    spectra[:, :6_000] = spectra[:, 11_000:] = 0
+    smooth = torch.fft.irfft(spectra)
+    floor = 0.2 * noise[2:]
+    smooth = smooth * comb.std() / smooth.std(-1, keepdim=True) + floor
+    mel, linear = loss(comb + floor, smooth[:1])
+    least_mel, least_linear = loss(smooth[1:], smooth[:1])
+    assert mel - least_mel < 0.1
+    assert linear - least_linear > 0.3
 
 
 def test_stage_two_trains_the_decoder_alone():
@@ -106,8 +127,14 @@ def test_stage_two_trains_the_decoder_alone():
     audio = torch.randn(2, 6 * 1920) * 0.1
     before = {name: p.clone() for name, p in stage.codec.named_parameters()}
     judges = [p.clone() for p in stage.discriminators.parameters()]
-    assert set(stage.step(codes, audio)) == {"mel"}
-    assert set(stage.step(codes, audio)) == {"mel", "adversarial", "matching", "judged"}
+    assert set(stage.step(codes, audio)) == {"mel", "linear"}
+    assert set(stage.step(codes, audio)) == {
+        "mel",
+        "linear",
+        "adversarial",
+        "matching",
+        "judged",
+    }
     moved = {name for name, p in stage.codec.named_parameters() if not torch.equal(p, before[name])}
     parts = ("rvq.output_proj", "upsample", "acoustic_decoder")
     assert moved == {name for name in before if name.startswith(parts)}
