@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from fireredtts2.engine.frame_graph import FrameGraphs, NextRows, batch_ladder, step_of
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.fused import FusedDualTransformer
 from fireredtts2.llm.prompt import Rows, frame_rows
@@ -41,9 +42,14 @@ class ModelRunner:
         self._generators = [torch.Generator(self._device) for _ in range(num_slots)]
         width = model.config.audio_num_codebooks + 1
         self._samplers: dict[tuple[int, ...], Sampler] = {}
-        # What each slot reads next, (B, 1, Q + 1).
-        self._tokens = torch.zeros(num_slots, 1, width, dtype=torch.long, device=self._device)
-        self._mask = torch.zeros(num_slots, 1, width, dtype=torch.bool, device=self._device)
+        self._next = NextRows(
+            torch.zeros(num_slots, 1, width, dtype=torch.long, device=self._device),
+            torch.zeros(num_slots, 1, width, dtype=torch.bool, device=self._device),
+        )
+        self._ladder = batch_ladder(num_slots)
+        self._graphs: FrameGraphs | None = None
+        if isinstance(model, FusedDualTransformer) and self._device.type == "cuda":
+            self._graphs = FrameGraphs(model, self._cache, self._next, codebook_size)
 
     def check_fits(self, num_rows: int, max_frames: int) -> None:
         """Raises ValueError if so many rows and frames are more than a slot holds."""
@@ -61,7 +67,7 @@ class ModelRunner:
         That row is left for `next_frames`, so that every frame is made in the same way.
         """
         self._cache.truncate(slot, num_kept)
-        self._tokens[slot], self._mask[slot] = last_row.tokens, last_row.mask
+        self._next.tokens[slot], self._next.mask[slot] = last_row.tokens, last_row.mask
         self._params[slot] = sampling
         self._generators[slot].manual_seed(seed)
         self._samplers.clear()
@@ -78,18 +84,27 @@ class ModelRunner:
 
     def next_frames(self, slots: Sequence[int]) -> Tensor:
         """One frame for each of these slots, (len(slots), Q) int64 on the CPU; zeros end a turn."""
+        if self._graphs is None:
+            return self._eager_frames(slots)
+        batch = step_of(self._ladder, max(slots) + 1, self.num_slots)
+        sampler = self._sampler(range(batch), slots)
+        codes = self._graphs.next_frames(slots, batch, sampler).cpu()
+        self._cache.lengths[list(slots)] += 1
+        return codes[list(slots)]
+
+    def _eager_frames(self, slots: Sequence[int]) -> Tensor:
+        """The plain twin of the graphs, and the way of a CPU."""
         alone = len(slots) == 1
         rows = list(slots) if alone else list(range(self.num_slots))
         cache = self._cache.row(slots[0]) if alone else self._cache
         counts = [int(row in slots) for row in rows]
-        sampler = self._sampler(rows, slots)
         before = self._cache.lengths.clone()
         try:
             codes = self.model.next_frame(
-                self._tokens[rows],
-                self._mask[rows],
+                self._next.tokens[rows],
+                self._next.mask[rows],
                 cache,
-                sampler,
+                self._sampler(rows, slots),
                 None if all(counts) else counts,
             )
         except BaseException:
@@ -97,7 +112,7 @@ class ModelRunner:
             self._cache.lengths.copy_(before)
             raise
         codes = codes if alone else codes[list(slots)]
-        self._tokens[list(slots)], self._mask[list(slots)] = frame_rows(codes)
+        self._next.tokens[list(slots)], self._next.mask[list(slots)] = frame_rows(codes)
         return codes.cpu()
 
     def _sampler(self, rows: Sequence[int], slots: Sequence[int]) -> Sampler:

@@ -19,7 +19,7 @@ from fireredtts2.config import TransformerConfig
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.kv_cache import KVCache
 from fireredtts2.llm.packed_linear import pack, pack_weight
-from fireredtts2.llm.sampling import Sampler
+from fireredtts2.llm.sampling import CodeSource
 from fireredtts2.llm.span import Span, cached_span
 from fireredtts2.llm.transformer import Block, Transformer
 
@@ -169,13 +169,13 @@ class FusedDualTransformer:
         tokens: Tensor,
         mask: Tensor,
         cache: KVCache,
-        sampler: Sampler,
+        sampler: CodeSource,
         counts: Sequence[int] | None = None,
     ) -> Tensor:
         """As `DualTransformer.next_frame`."""
         return self.draw_frame(self.extend(tokens, mask, cache, counts), sampler)
 
-    def draw_frame(self, hidden: Tensor, sampler: Sampler) -> Tensor:
+    def draw_frame(self, hidden: Tensor, sampler: CodeSource) -> Tensor:
         """Draws codes (B, Q) from the states (B, width) of `extend`."""
         config = self.config
         noise = sampler.noise(config.audio_num_codebooks, config.audio_vocab_size)

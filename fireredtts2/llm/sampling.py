@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import torch
 from torch import Tensor
@@ -52,15 +53,20 @@ def mask_logits(
     temperature: float | Tensor,
     topk: int | Tensor,
     nsigma: float | Tensor = math.inf,
+    largest_topk: int | None = None,
 ) -> Tensor:
-    """Logits over the temperature, those that are cut off at -inf; ties at the cut are kept."""
+    """Logits over the temperature, those that are cut off at -inf; ties at the cut are kept.
+
+    `largest_topk`, where given, is not below any of `topk`, which then need not be looked at.
+    """
     scaled = logits / temperature
-    largest = topk if isinstance(topk, int) else int(topk.max())
-    best = torch.topk(scaled, min(largest, logits.shape[-1])).values
+    if largest_topk is None:
+        largest_topk = topk if isinstance(topk, int) else int(topk.max())
+    best = torch.topk(scaled, min(largest_topk, logits.shape[-1])).values
     if isinstance(topk, int):
         cut = best[..., -1:]
     else:
-        cut = best.gather(-1, (topk.clamp(max=best.shape[-1]) - 1).to(best.device))
+        cut = best.gather(-1, topk.clamp(max=best.shape[-1]) - 1)
     if nsigma is not math.inf:
         deviation = scaled.std(-1, keepdim=True)
         cut = torch.maximum(cut, best[..., :1] - nsigma * deviation)
@@ -87,6 +93,13 @@ def topk_probs(
     """
     # In exact arithmetic log_softmax changes nothing here; in bfloat16 it gives published numbers.
     return torch.softmax(mask_logits(logits, temperature, topk, nsigma).log_softmax(-1), -1)
+
+
+class CodeSource(Protocol):
+    """What a frame is drawn by; `Sampler` says how."""
+
+    def noise(self, num_codebooks: int, vocab: int, /) -> Tensor: ...
+    def draw(self, logits: Tensor, noise: Tensor, codebook: int) -> Tensor: ...
 
 
 class Sampler:
@@ -119,8 +132,14 @@ class Sampler:
         self.generators = list(generators)
         self.codebook_size = codebook_size
         device = self.generators[0].device
-        self._first = _Rows([(p.temperature, p.topk, p.nsigma) for p in params], device)
-        self._depth = _Rows([(p.depth_temperature, p.depth_topk, math.inf) for p in params], device)
+        self.first = DrawingRows([(p.temperature, p.topk, p.nsigma) for p in params], device)
+        depth = [(p.depth_temperature, p.depth_topk, math.inf) for p in params]
+        self.depth = DrawingRows(depth, device)
+
+    @property
+    def largest_topk(self) -> int:
+        """Of all rows and codes."""
+        return max(self.first.largest_topk, self.depth.largest_topk)
 
     @classmethod
     def greedy(cls, batch: int, codebook_size: int | None = None) -> Sampler:
@@ -147,28 +166,42 @@ class Sampler:
         Returns:
             Codes (B,) int64.
         """
-        rows = self._depth if codebook else self._first
         size = self.codebook_size
-        scores = mask_logits(logits.float()[:, :size], rows.temperature, rows.topk, rows.nsigma)
-        return torch.argmax(torch.addcmul(scores, noise[:, codebook, :size], rows.loudness), -1)
+        rows = self.depth if codebook else self.first
+        return rows.draw(logits.float()[:, :size], noise[:, codebook, :size])
 
 
-class _Rows:
-    """Parameters of all rows: plain numbers where they agree, else (B, 1) tensors."""
+class DrawingRows:
+    """How the rows of a batch draw: plain numbers where they agree, else (B, 1) tensors.
 
-    temperature: float | Tensor
-    topk: int | Tensor
-    nsigma: float | Tensor
-    loudness: Tensor  # of the noise: 0 for greedy rows
+    Args:
+        rows: temperature, top-k and nsigma of each.
+        device: of the logits.
+    """
 
-    def __init__(self, rows: list[tuple[float, int, float]], device: torch.device) -> None:
+    def __init__(self, rows: Sequence[tuple[float, int, float]], device: torch.device) -> None:
         # A greedy row keeps the best alone and hears no noise: the first of equals is taken.
         settled = [row if row[0] > GREEDY_TEMPERATURE else (1.0, 1, math.inf) for row in rows]
+        self.largest_topk = max(topk for _, topk, _ in settled)
         loudness = [[float(row[0] > GREEDY_TEMPERATURE)] for row in rows]
         self.loudness = torch.tensor(loudness, device=device)
-        if len(set(settled)) == 1:
-            self.temperature, self.topk, self.nsigma = settled[0]
-            return
         columns = [torch.tensor(column)[:, None] for column in zip(*settled, strict=True)]
-        self.temperature, self.nsigma = columns[0].to(device), columns[2].to(device)
-        self.topk = columns[1]  # stays on the CPU: its largest is read for every draw
+        self.tensors = [column.to(device) for column in columns]
+        self._agreed = settled[0] if len(set(settled)) == 1 else None
+
+    def draw(self, logits: Tensor, noise: Tensor) -> Tensor:
+        """One code for each row of logits (B, V) float32 with Gumbel noise (B, V): (B,) int64."""
+        temperature, topk, nsigma = self._agreed or self.tensors
+        scores = mask_logits(logits, temperature, topk, nsigma, self.largest_topk)
+        return torch.argmax(torch.addcmul(scores, noise, self.loudness), -1)
+
+    def pin(self) -> None:
+        """Draws by tensors from now on, which `copy_from` fills: a graph reads them in place."""
+        self._agreed = None
+
+    def copy_from(self, other: DrawingRows, largest_topk: int) -> None:
+        """Takes over another batch's parameters, none of which has a top-k above `largest_topk`."""
+        self.largest_topk = largest_topk
+        self.loudness.copy_(other.loudness, non_blocking=True)
+        for kept, fresh in zip(self.tensors, other.tensors, strict=True):
+            kept.copy_(fresh, non_blocking=True)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from typing import cast
+
 import torch
 from torch import Tensor, nn
 
@@ -60,7 +63,7 @@ class MultiResolutionMelLoss(nn.Module):
     def forward(self, made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
         """(B, samples) twice, at 24 kHz, to two scalars: by mel bands, and by single bins."""
         mel, linear = made.new_zeros(()), made.new_zeros(())
-        for resolution in self.resolutions:
+        for resolution in cast("Iterable[MelResolution]", self.resolutions):
             with torch.no_grad():
                 wanted = resolution.magnitudes(target)
                 wanted_mel = resolution.log_mel(wanted)
