@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
+
+from fireredtts2.config_values import build_config, read_config
 
 # --- Time and rates -------------------------------------------------------------------------
 FRAME_RATE_HZ = 12.5
@@ -36,6 +37,12 @@ MONOLOGUE_PROMPT_CUT_ROWS = 3  # the end row and two frames
 MONOLOGUE_SPLIT_BYTES = 400
 
 
+def check_heads(embed_dim: int, num_heads: int) -> None:
+    """Raises ValueError where heads do not divide the width."""
+    if embed_dim % num_heads:
+        raise ValueError(f"embed_dim {embed_dim} and num_heads {num_heads}: heads must divide it")
+
+
 @dataclass(frozen=True)
 class TransformerConfig:
     """Sizes of one Qwen2 decoder stack (SPEC section 5)."""
@@ -48,6 +55,14 @@ class TransformerConfig:
     max_seq_len: int = 4_096
     norm_eps: float = 1e-6
     rope_base: float = 1e6
+
+    def __post_init__(self) -> None:
+        check_heads(self.embed_dim, self.num_heads)
+        if self.num_heads % self.num_kv_heads or self.head_dim % 2:
+            raise ValueError(
+                f"{self.num_heads} heads, {self.num_kv_heads} key heads, {self.head_dim} numbers "
+                "a head: key heads must divide heads, and rotary positions need an even number"
+            )
 
     @property
     def head_dim(self) -> int:
@@ -102,18 +117,20 @@ class LLMConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> LLMConfig:
-        flavors = {
-            name: sizes
-            if isinstance(sizes, TransformerConfig)
-            else build_config(TransformerConfig, sizes, f"flavors.{name}")
-            for name, sizes in values.get("flavors", {}).items()
-        }
+        flavors = values.get("flavors", {})
+        if isinstance(flavors, Mapping):
+            flavors = {
+                name: sizes
+                if isinstance(sizes, TransformerConfig)
+                else build_config(TransformerConfig, sizes, f"flavors.{name}")
+                for name, sizes in flavors.items()
+            }
         return build_config(cls, {**values, "flavors": flavors}, "llm_models")
 
     @classmethod
     def from_file(cls, path: str | Path) -> LLMConfig:
         """Reads `config_llm.json`."""
-        return cls.from_dict(read_section(path, "llm_models"))
+        return read_config(path, "llm_models", cls.from_dict)
 
 
 @dataclass(frozen=True)
@@ -126,6 +143,9 @@ class EncoderConfig:
     num_mels: int = 128
     max_positions: int = 1_500
 
+    def __post_init__(self) -> None:
+        check_heads(self.embed_dim, self.num_heads)
+
 
 @dataclass(frozen=True)
 class AdaptorConfig:
@@ -136,6 +156,9 @@ class AdaptorConfig:
     out_dim: int
     num_layers: int
     num_heads: int
+
+    def __post_init__(self) -> None:
+        check_heads(self.embed_dim, self.num_heads)
 
 
 @dataclass(frozen=True)
@@ -167,6 +190,9 @@ class DecoderConfig:
     num_heads: int
     hop_length: int = 240
     causal: bool = True
+
+    def __post_init__(self) -> None:
+        check_heads(self.embed_dim, self.num_heads)
 
 
 WHISPER_LARGE_V3 = EncoderConfig(embed_dim=1280, num_layers=32, num_heads=20)
@@ -210,7 +236,7 @@ class CodecConfig:
     @classmethod
     def from_file(cls, path: str | Path) -> CodecConfig:
         """Reads `config_codec.json`."""
-        return cls.from_dict(read_section(path, "codec"))
+        return read_config(path, "codec", cls.from_dict)
 
 
 @dataclass(frozen=True)
@@ -230,37 +256,4 @@ class TextConfig:
     @classmethod
     def from_file(cls, path: str | Path) -> TextConfig:
         """Reads `config_text.json`."""
-        return build_config(cls, read_section(path, "text"), "text")
-
-
-Config = TypeVar("Config")
-
-
-def build_config(kind: type[Config], values: Mapping[str, Any], where: str) -> Config:
-    """Builds a config, naming every unknown and missing key."""
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    unknown = sorted(set(values) - set(fields))
-    required = {
-        name
-        for name, f in fields.items()
-        if f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-    }
-    missing = sorted(required - set(values))
-    if unknown or missing:
-        raise ValueError(
-            f"{where}: unknown keys {unknown}, missing keys {missing}; known: {sorted(fields)}"
-        )
-    return kind(**values)
-
-
-def read_section(path: str | Path, section: str) -> Mapping[str, Any]:
-    """Reads one top-level object of a JSON file."""
-    try:
-        values = json.loads(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such file") from None
-    except (UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise ValueError(f"{path}: not valid JSON ({error})") from None
-    if not isinstance(values, dict) or not isinstance(values.get(section), dict):
-        raise ValueError(f'{path}: expected an object {{"{section}": {{...}}}}')
-    return values[section]
+        return read_config(path, "text", lambda values: build_config(cls, values, "text"))

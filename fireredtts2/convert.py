@@ -34,12 +34,13 @@ def convert_folder(source: str | Path, destination: str | Path, dtype: str = "fl
         The new folder.
 
     Raises:
-        ValueError: unknown dtype, a destination that is there already, a value beyond the dtype's
+        ValueError: unknown dtype, a config that cannot be used, a destination that is there already, a value beyond the dtype's
             range, or weights that do not read back the same.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}; allowed: {', '.join(DTYPES)}")
     folder = CheckpointFolder(source)
+    _check_configs(folder)
     with atomic_folder(destination) as temporary:
         _copy_others(folder.path, temporary)
         for name in WEIGHT_NAMES:
@@ -48,6 +49,15 @@ def convert_folder(source: str | Path, destination: str | Path, dtype: str = "fl
                 logger.info("converting %s to %s", path, dtype)
                 convert_file(path, temporary / f"{name}.safetensors", DTYPES[dtype])
     return Path(destination)
+
+
+def _check_configs(folder: CheckpointFolder) -> None:
+    """A copy that nobody can load would be of no use; a part that is not there is not looked at."""
+    if (folder.path / "config_llm.json").exists():
+        _ = folder.llm_config.backbone, folder.llm_config.decoder
+    if (folder.path / "config_codec.json").exists():
+        _ = folder.codec_config
+    _ = folder.text_config
 
 
 def convert_file(source: Path, destination: Path, dtype: torch.dtype) -> None:

@@ -119,8 +119,8 @@ def load_into(
     Raises:
         ValueError: naming the missing, surplus and misshapen keys.
     """
+    check_fit(module, state, source, optional)
     expected = module.state_dict()
-    _check_fit(expected, state, source, type(module).__name__, optional)
     absent = [key for key in expected if key not in state]
     filled: StateDict = {}
     for key, wanted in expected.items():
@@ -183,19 +183,27 @@ def _tensors_by_name(content: Any, path: Path) -> StateDict:
     return dict(inner)
 
 
-def _check_fit(
-    expected: Mapping[str, torch.Tensor],
+def check_fit(
+    module: nn.Module,
     state: Mapping[str, torch.Tensor],
     source: str | Path,
-    name: str,
-    optional: Sequence[str],
+    optional: Sequence[str] = (),
 ) -> None:
-    def may_lack(key: str) -> bool:
-        return any(fnmatch.fnmatchcase(key, pattern) for pattern in optional)
+    """Compares a state with a module, key for key; arguments as for `load_into`.
+
+    Raises:
+        ValueError: naming the missing, surplus and misshapen keys.
+    """
+    expected = module.state_dict()
+    # A part that the module has not at all may be in the file; one that it has, only as it is.
+    foreign = [p for p in optional if not any(fnmatch.fnmatchcase(key, p) for key in expected)]
+
+    def matches(key: str, patterns: Sequence[str]) -> bool:
+        return any(fnmatch.fnmatchcase(key, pattern) for pattern in patterns)
 
     faults = {
-        "missing": [key for key in expected if key not in state and not may_lack(key)],
-        "surplus": [key for key in state if key not in expected and not may_lack(key)],
+        "missing": [key for key in expected if key not in state and not matches(key, optional)],
+        "surplus": [key for key in state if key not in expected and not matches(key, foreign)],
         "misshapen": [
             f"{key} (file: {_form(state[key])}, model: {_form(wanted)})"
             for key, wanted in expected.items()
@@ -205,7 +213,8 @@ def _check_fit(
     lines = [f"  {kind} ({len(keys)}): {_listed(keys)}" for kind, keys in faults.items() if keys]
     if lines:
         raise ValueError(
-            f"{source}: does not fit {name} as its config describes it\n" + "\n".join(lines)
+            f"{source}: does not fit {type(module).__name__} as its config describes it\n"
+            + "\n".join(lines)
         )
 
 

@@ -1,6 +1,7 @@
 """Checkpoint folders: finding their parts, saying what is missing, converting them."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ from safetensors.torch import load_file, save_file
 
 from fireredtts2.checkpoint import MINI_FOLDER, CheckpointFolder, codec_fingerprint
 from fireredtts2.convert import convert_folder
+from fireredtts2.weights import find_weights, read_state, write_state
 
 LLM = {
     "backbone_flavor": "mini-backbone",
@@ -175,3 +177,26 @@ def test_convert_notices_what_does_not_read_back(folder, tmp_path, monkeypatch):
     with pytest.raises(ValueError, match="did not read back"):
         convert_folder(folder, tmp_path / "new")
     assert not (tmp_path / "new").exists()
+
+
+@pytest.mark.parametrize(
+    ("file", "key", "fault"),
+    [
+        ("llm_posttrain", "text_head.weight", "misshapen"),
+        ("llm_posttrain", "text_head.bias", "surplus"),
+        ("codec", "semantic_decoder.extra", "surplus"),
+    ],
+)
+def test_parts_that_only_training_uses_must_fit_too(
+    tmp_path: Path, tiny_checkpoint: Path, file: str, key: str, fault: str
+):
+    from fireredtts2 import FireRedTTS2
+
+    folder = tmp_path / "model"
+    shutil.copytree(tiny_checkpoint, folder)
+    path = find_weights(folder, (file, "llm"))
+    state = read_state(path)
+    path.unlink()
+    write_state(path.with_suffix(".safetensors"), {**state, key: torch.zeros(3)})
+    with pytest.raises(ValueError, match=rf"{fault} \(1\): {key}"):
+        FireRedTTS2(folder)

@@ -25,6 +25,7 @@ from fireredtts2.config import (
 from fireredtts2.weights import (
     MAX_LISTED_KEYS,
     build_empty,
+    check_fit,
     find_weights,
     load_into,
     read_state,
@@ -224,6 +225,14 @@ def test_optional_keys_may_be_surplus(state):
     with pytest.raises(ValueError, match="surplus"):
         load_into(Small(), state, "a.pt")
     assert load_into(Small(), state, "a.pt", optional=("discriminator.*",)) == []
+
+
+def test_optional_parts_that_the_module_has_must_fit_where_they_are_there(state):
+    optional = ("head.*",)
+    with pytest.raises(ValueError, match=r"surplus \(1\): head\.extra"):
+        check_fit(Small(), {**state, "head.extra": torch.zeros(1)}, "a.pt", optional)
+    with pytest.raises(ValueError, match=r"misshapen \(1\): head\.weight"):
+        check_fit(Small(), {**state, "head.weight": torch.zeros(1)}, "a.pt", optional)
 
 
 def test_buffers_left_on_meta_are_an_error(state):

@@ -15,7 +15,7 @@ from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.model_runner import ModelRunner
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.fused import FusedDualTransformer, WeightKind
-from fireredtts2.weights import StateDict, build_empty, load_into
+from fireredtts2.weights import StateDict, build_empty, check_fit, load_into
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -70,7 +70,9 @@ def build_engine(
 def _loaded(
     model: Model, state: StateDict, path: object, unused: tuple[str, ...], device: torch.device
 ) -> Model:
+    optional = [f"{name}.*" for name in unused]
+    check_fit(model, state, str(path), optional)  # with the parts that are then left out
     for name in unused:
         setattr(model, name, nn.Identity())
-    load_into(model, state, str(path), optional=[f"{name}.*" for name in unused], device=device)
+    load_into(model, state, str(path), optional, device)
     return model.to(device).eval().requires_grad_(False)

@@ -92,11 +92,6 @@ class Transformer(nn.Module):
 
     def __init__(self, config: TransformerConfig) -> None:
         super().__init__()
-        if config.embed_dim % config.num_heads or config.num_heads % config.num_kv_heads:
-            raise ValueError(
-                f"width {config.embed_dim}, heads {config.num_heads}, kv heads "
-                f"{config.num_kv_heads}: each must divide the one before it"
-            )
         self.config = config
         self.layers = nn.ModuleList(Block(config, layer) for layer in range(config.num_layers))
         self.norm = RMSNorm(config.embed_dim, config.norm_eps)
