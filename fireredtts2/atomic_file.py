@@ -32,10 +32,11 @@ def atomic_path(path: str | Path) -> Iterator[Path]:
         >>> with atomic_path("speech.json") as temporary:  # doctest: +SKIP
         ...     temporary.write_text("{}")
     """
-    target = Path(os.path.realpath(path))
-    if _is_special(target):
+    # NOTE: before links are followed: that of /dev/stdout to a pipe leads to no path.
+    if is_special(path):
         yield Path(path)
         return
+    target = Path(os.path.realpath(path))
     temporary = _temporary_beside(target)
     try:
         with _clear_errors(path):
@@ -90,11 +91,11 @@ def _temporary_beside(target: Path) -> Path:
     return target.with_name(f".{target.stem}.{secrets.token_hex(4)}.part{target.suffix}")
 
 
-def _is_special(target: Path) -> bool:
+def is_special(path: str | Path) -> bool:
     """True for devices, pipes and sockets; a folder is an error of its own."""
-    if not target.exists():
+    if not os.path.exists(path):
         return False
-    mode = target.stat().st_mode
+    mode = os.stat(path).st_mode
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 

@@ -21,7 +21,7 @@ AudioSource = str | Path | bytes | BinaryIO
 MIN_FILE_RATE_HZ = 8_000
 MAX_FILE_RATE_HZ = 192_000
 MIN_PROMPT_S = 0.4
-MAX_PROMPT_S = 60.0  # four speakers' prompts still fit into one context
+MAX_PROMPT_S = 40.0  # four of them, with their texts, leave a window of rows room for a turn
 SILENCE_PEAK = 1e-3  # -60 dB of full scale
 BLOCK_SAMPLES = 65_536
 
@@ -73,13 +73,16 @@ def check_prompt(
     """Checks that a clip (samples,) can serve as a voice prompt.
 
     Raises:
-        ValueError: empty, too short, too long or silent; with the duration and the limits.
+        ValueError: empty, too short, too long or silent, with the duration and the limits; or with
+            samples that are not numbers.
     """
     if audio.ndim != 1:
         raise ValueError(f"{name}: expected (samples,), got {tuple(audio.shape)}")
     duration_s = audio.numel() / rate_hz
     if not MIN_PROMPT_S <= duration_s <= MAX_PROMPT_S:
         raise ValueError(f"{name}: {duration_s:.1f} s long; {_PROMPT_LIMITS}")
+    if not audio.isfinite().all():
+        raise ValueError(f"{name}: holds samples that are not numbers (NaN or infinite)")
     if audio.abs().max() < SILENCE_PEAK:
         raise ValueError(f"{name}: {duration_s:.1f} s of silence; a voice must be heard in it")
 
@@ -156,5 +159,4 @@ def _av_blocks(data: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
         yield np.zeros(0, np.float32), rate_hz
 
 
-_KNOWN_FORMATS = "WAV, FLAC, MP3, Ogg, M4A, ..."
 _PROMPT_LIMITS = f"a voice prompt is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s of speech"

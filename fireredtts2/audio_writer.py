@@ -11,7 +11,7 @@ from typing import BinaryIO, cast, get_args
 import numpy as np
 import torch
 
-from fireredtts2.atomic_file import atomic_path
+from fireredtts2.atomic_file import atomic_path, is_special
 from fireredtts2.audio_encoders import AudioFormat, make_encoder
 from fireredtts2.config import OUTPUT_RATE_HZ
 
@@ -32,7 +32,7 @@ SUFFIX_FORMATS: dict[str, AudioFormat] = {
 def audio_format(target: AudioTarget, format: str | None = None) -> AudioFormat:
     """The format asked for, or else the one that the target's extension means.
 
-    Standard output and open files are WAV by default.
+    Standard output, pipes, devices and open files are WAV by default.
 
     Raises:
         ValueError: an unknown format or extension; lists those that there are.
@@ -43,6 +43,8 @@ def audio_format(target: AudioTarget, format: str | None = None) -> AudioFormat:
             raise ValueError(f"format {format!r}; allowed: {', '.join(allowed)}")
         return cast(AudioFormat, format)
     if not isinstance(target, str | Path) or str(target) == STANDARD_OUTPUT:
+        return "wav"
+    if is_special(target) and not Path(target).suffix:
         return "wav"
     suffix = Path(target).suffix.lower()
     if suffix not in SUFFIX_FORMATS:

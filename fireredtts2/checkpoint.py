@@ -88,6 +88,23 @@ class CheckpointFolder:
         return find_weights(self.path, names) or self._missing_weights(names, gen_type)
 
     @property
+    def gen_types(self) -> list[GenType]:
+        """What the folder has language models for, dialogue first; one file may be for both.
+
+        Raises:
+            FileNotFoundError: for nothing.
+        """
+        names = {"dialogue": LLM_NAMES["dialogue"], "monologue": LLM_NAMES["monologue"]}
+        found: list[GenType] = [
+            kind  # type: ignore[misc]
+            for kind, name in names.items()
+            if find_weights(self.path, (name, LLM_SHARED_NAME)) is not None
+        ]
+        if not found:
+            self._missing_weights((*names.values(), LLM_SHARED_NAME), "a language model")
+        return found
+
+    @property
     def codec_path(self) -> Path:
         """The codec's weight file."""
         return self._codec_path or self._missing_weights((CODEC_NAME,), "the codec")

@@ -34,8 +34,8 @@ def convert_folder(source: str | Path, destination: str | Path, dtype: str = "fl
         The new folder.
 
     Raises:
-        ValueError: unknown dtype, a config that cannot be used, a destination that is there already, a value beyond the dtype's
-            range, or weights that do not read back the same.
+        ValueError: unknown dtype, a config that cannot be used, a destination that is there
+            already, a value beyond the dtype's range, or weights that do not read back the same.
     """
     if dtype not in DTYPES:
         raise ValueError(f"dtype {dtype!r}; allowed: {', '.join(DTYPES)}")

@@ -146,11 +146,14 @@ def examine_model(model: str) -> Finding:
 
     folder = CheckpointFolder(model)
     config = folder.llm_config
-    paths = [folder.llm_path("dialogue"), folder.codec_path, folder.tokenizer_path]
+    kinds = folder.gen_types
+    paths = [folder.llm_path(kinds[0]), folder.codec_path, folder.tokenizer_path]
     _ = (folder.codec_config, folder.text_config, folder.pronunciations_path)
     megabytes = sum(path.stat().st_size for path in paths if path.is_file()) / 1e6
     flavors = f"{config.backbone_flavor} + {config.decoder_flavor}"
-    return Finding("model", "ok", f"{folder.path} ({flavors}, {megabytes:.0f} MB of weights)")
+    only = f", for {kinds[0]} only" if len(kinds) == 1 else ""
+    about = f"{flavors}, {megabytes:.0f} MB of weights{only}"
+    return Finding("model", "ok", f"{folder.path} ({about})")
 
 
 def examine_voices(model: str) -> Finding:
@@ -188,10 +191,11 @@ def examine_evaluation() -> Finding:
 
 def examine_speech(model: str, device: str) -> Finding:
     """Loads the model and says two words."""
+    from fireredtts2.checkpoint import CheckpointFolder
     from fireredtts2.fireredtts2 import FireRedTTS2
 
     start = time.perf_counter()
-    tts = FireRedTTS2(model, device=device)
+    tts = FireRedTTS2(model, CheckpointFolder(model).gen_types[0], device)
     loaded = time.perf_counter()
     speech = tts.say(TRIAL_TEXT, seed=0)
     took_s = time.perf_counter() - loaded

@@ -200,7 +200,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
 
         Args:
             name: letters, digits, `_`, `-`, `.`.
-            wav: a clip of 0.4 to 60 s in any format and rate; of several channels, the first.
+            wav: a clip of 0.4 to 40 s in any format and rate; of several channels, the first.
             text: what is said in it.
 
         Raises:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import shlex
 import sys
 from dataclasses import dataclass
@@ -65,7 +66,15 @@ class Shell:
             patch.setattr(sys, "stdin", Stream(stdin))
             patch.setattr(sys, "stdout", output)
             patch.setattr(sys, "stderr", errors)
+            # The command sets its log up for a whole process; here others follow.
+            for name in ("fireredtts2", "fireredtts2.engine"):
+                log = logging.getLogger(name)
+                patch.setattr(log, "handlers", list(log.handlers))
+                patch.setattr(log, "propagate", log.propagate)
+                patch.setattr(log, "level", log.level)
             code = main(list(arguments))
+        log = logging.getLogger("fireredtts2")
+        log.setLevel(log.level)  # forgets which levels were on
         return Result(code, output.bytes.getvalue(), errors.bytes.getvalue().decode())
 
     def line(self, command_line: str) -> Result:

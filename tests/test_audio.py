@@ -146,10 +146,10 @@ def test_good_prompt_passes():
 @pytest.mark.parametrize(
     ("samples", "says"),
     [
-        (np.zeros(0, np.float32), r"0\.0 s long; a voice prompt is 0\.4 to 60 s"),
-        (tone(0.2, 16_000), r"0\.2 s long; a voice prompt is 0\.4 to 60 s"),
+        (np.zeros(0, np.float32), r"0\.0 s long; a voice prompt is 0\.4 to 40 s"),
+        (tone(0.2, 16_000), r"0\.2 s long; a voice prompt is 0\.4 to 40 s"),
         (np.zeros(32_000, np.float32), r"2\.0 s of silence"),
-        (tone(600, 16_000), "longer than 60 s; a voice prompt is"),
+        (tone(600, 16_000), "longer than 40 s; a voice prompt is"),
     ],
     ids=["empty", "short", "silent", "ten minutes"],
 )
@@ -160,8 +160,15 @@ def test_bad_prompts(tmp_path, samples, says):
         read_prompt(path)
 
 
+def test_prompt_with_samples_that_are_no_numbers():
+    audio = torch.ones(16_000)
+    audio[9] = torch.nan
+    with pytest.raises(ValueError, match="NaN or infinite"):
+        check_prompt(audio)
+
+
 def test_long_prompt_as_samples():
-    with pytest.raises(ValueError, match=r"600\.0 s long; a voice prompt is 0\.4 to 60 s"):
+    with pytest.raises(ValueError, match=r"600\.0 s long; a voice prompt is 0\.4 to 40 s"):
         check_prompt(torch.ones(16_000 * 600))
     check_prompt(torch.ones(int(16_000 * MAX_PROMPT_S)))
     with pytest.raises(ValueError, match=r"\(1, 16000\)"):
@@ -406,6 +413,18 @@ def test_atomic_path_does_not_replace_a_device():
     with atomic_path("/dev/null") as target:
         assert target == Path("/dev/null")
     assert stat.S_ISCHR(os.stat("/dev/null").st_mode)
+
+
+def test_atomic_path_writes_through_a_pipe_that_is_named_by_its_number():
+    reader, writer = os.pipe()
+    try:
+        with atomic_path(f"/dev/fd/{writer}") as target:
+            target.write_bytes(b"speech")
+        assert os.read(reader, 99) == b"speech"
+        assert audio_format(f"/dev/fd/{writer}") == "wav"
+    finally:
+        os.close(reader)
+        os.close(writer)
 
 
 def test_atomic_path_into_no_folder(tmp_path):

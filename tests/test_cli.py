@@ -1,9 +1,11 @@
 """The command line: what it writes, what it says, how it ends."""
 
 import json
+import os
 import re
 import shutil
 import struct
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -300,6 +302,23 @@ def test_a_script_may_name_its_speakers_and_voices(shell: Shell) -> None:
     assert shell("dialogue", "named.json", "-o", "b.wav", *overruled, *seeded).code == 0
     turns = [samples(shell.folder / name / "001_S1.wav") for name in ("turns", "others")]
     assert not np.array_equal(*turns)
+    by_name = ("--voice", "anna=am_michael", "--turns", "named")
+    assert shell("dialogue", "named.json", "-o", "c.wav", *by_name, *seeded).code == 0
+    assert np.array_equal(turns[1], samples(shell.folder / "named" / "001_S1.wav"))
+
+
+@pytest.mark.parametrize(
+    ("voice", "message"),
+    [
+        ("S4=af_heart", "no such speaker; the script has S1, S2"),
+        ("Zoe=af_heart", "no such speaker; the script has S1, S2"),
+        ("af_heart", "write SPEAKER=VOICE"),
+    ],
+)
+def test_voices_for_nobody(shell: Shell, script: Path, voice: str, message: str) -> None:
+    result = shell("dialogue", "script.txt", "-o", "a.wav", "--voice", voice)
+    assert result.code == ExitCode.USAGE
+    assert message in result.errors
 
 
 def interrupt_in(turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -434,17 +453,21 @@ def test_a_turn_that_does_not_end(
     )
     assert result.code == ExitCode.SPEECH
     assert "turn 2" in result.errors
+    assert "1 finished turns are in turns" in result.errors
+    assert "`" not in result.errors, "nothing that only a program can follow"
     assert not (shell.folder / "a.wav").exists()
     assert [path.name for path in (shell.folder / "turns").iterdir()] == ["001_S1.wav"]
 
 
 def test_a_turn_that_is_cut(shell: Shell, turn_lengths: list[int | None]) -> None:
     turn_lengths.clear()
-    limits = ("--turn-limit", "0.8", "--on-runaway", "accept")
-    result = shell("say", "Hello.", "-o", "a.wav", *limits)
-    assert result.code == 0, result.errors
-    assert "turn 1 was cut at its time limit" in result.errors
-    assert samples(shell.folder / "a.wav").size == 10 * OUTPUT_SAMPLES_PER_FRAME
+    limits = ("--turn-limit", "0.8", "--on-runaway")
+    for mode in ("cut", "accept"):
+        result = shell("say", "Hello.", "-o", "a.wav", *limits, mode)
+        assert result.code == 0, result.errors
+        # Whoever accepts the limit has asked for it.
+        assert ("turn 1 was cut at its time limit" in result.errors) == (mode == "cut")
+        assert samples(shell.folder / "a.wav").size == 10 * OUTPUT_SAMPLES_PER_FRAME
 
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="no /dev/full here")
@@ -513,6 +536,28 @@ def test_voices_come_and_go(shell: Shell, everything: Path) -> None:
     assert shell("say", "Hello.", "--voice", shown["file"], "-o", "b.wav").code == 0
     assert shell("voices", "remove", "anna").code == 0
     assert "anna" not in shell("voices", "list").text
+
+
+def test_a_voice_is_made_without_a_language_model(
+    shell: Shell, everything: Path, voiced_checkpoint: Path
+) -> None:
+    shutil.copytree(voiced_checkpoint, shell.folder / "codec_only")
+    for path in (shell.folder / "codec_only").glob("llm*"):
+        path.unlink()
+    add = ("voices", "add", "anna", "clip.wav", "--text", "Said.", "--model", "codec_only")
+    assert shell(*add).code == 0
+
+
+def test_a_named_pipe_gets_a_stream_of_wav(shell: Shell) -> None:
+    path = shell.folder / "pipe"
+    os.mkfifo(path)
+    heard: list[bytes] = []
+    reader = threading.Thread(target=lambda: heard.append(path.read_bytes()))
+    reader.start()
+    result = shell("say", "Hello.", "-o", "pipe", "--stream")
+    reader.join(10)
+    assert result.code == 0, result.errors
+    assert heard[0][:4] == b"RIFF"
 
 
 def test_a_converted_checkpoint_says_the_same(shell: Shell) -> None:

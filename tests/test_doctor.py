@@ -36,6 +36,15 @@ def test_every_fault_comes_with_its_remedy(tiny_mini: Path, voiced_checkpoint: P
     assert "fireredtts2 download" in faults[0].detail
 
 
+def test_a_folder_for_monologue_only(tiny_mini: Path, voiced_checkpoint: Path) -> None:
+    shutil.copytree(voiced_checkpoint, tiny_mini / "teller")
+    weights = tiny_mini / "teller" / "llm.safetensors"
+    weights.rename(weights.with_name("llm_pretrain.safetensors"))
+    findings = list(examine("teller", "cpu"))
+    assert [found for found in findings if found.status == "fault"] == []
+    assert "for monologue only" in finding(findings, "model").detail
+
+
 def test_wrong_weights_are_found_by_speaking(tiny_mini: Path, voiced_checkpoint: Path) -> None:
     shutil.copytree(voiced_checkpoint, tiny_mini / "broken")
     path = tiny_mini / "broken" / "llm.safetensors"

@@ -12,11 +12,12 @@ from typing import cast, get_args
 import typer
 
 from fireredtts2.checkpoint import GenType
-from fireredtts2.cli.errors import ExitCode, blamed_on
+from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, one_line
 from fireredtts2.cli.outputs import Outputs
 from fireredtts2.cli.progress import speech_progress
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.engine.device import DTypeName, resolve_device
+from fireredtts2.engine.errors import SpeechError
 from fireredtts2.fireredtts2 import FireRedTTS2
 from fireredtts2.speech import AudioChunk, Progress
 
@@ -51,13 +52,18 @@ class Production:
     quiet: bool
     gen_type: str = "dialogue"
     names: Mapping[str, str] = field(default_factory=dict)
+    wants_cuts: bool = False
 
     def run(self, speak: Speak) -> None:
         """Speaks, and hands every chunk to every sink as soon as it is made."""
         with speech_progress(self.quiet) as show:
             tts = load_model(self.model, self.device, self.dtype, self.gen_type)
             start = time.perf_counter()
-            tally = self._deliver(speak(tts, show))
+            try:
+                tally = self._deliver(speak(tts, show))
+            except SpeechError as error:
+                message = f"{one_line(error)}; {self._kept(error)}"
+                raise CommandError(ExitCode.SPEECH, message) from error
         self._report(tally, time.perf_counter() - start)
 
     def _deliver(self, chunks: Iterator[AudioChunk]) -> Tally:
@@ -70,8 +76,17 @@ class Production:
                     take(chunk)
         return tally
 
+    def _kept(self, error: SpeechError) -> str:
+        """What is there of the turns before the one that failed."""
+        if self.outputs.turns is not None:
+            return f"{error.turn_index} finished turns are in {self.outputs.turns}"
+        if self.outputs.stream:
+            return "what was heard before it is good"
+        hint = "; --turns FOLDER keeps finished turns" if error.turn_index else ""
+        return f"nothing was written{hint}"
+
     def _report(self, tally: Tally, took_s: float) -> None:
-        for turn in tally.cut_turns:
+        for turn in () if self.wants_cuts else tally.cut_turns:
             typer.echo(f"turn {turn} was cut at its time limit (--turn-limit)", err=True)
         if self.quiet:
             return

@@ -13,6 +13,7 @@ from fireredtts2.cli import options
 from fireredtts2.cli.errors import ExitCode, blamed_on, reported
 
 if TYPE_CHECKING:
+    from fireredtts2.script import Script
     from fireredtts2.voices import Voice
 
 STANDARD_INPUT = "-"
@@ -50,7 +51,9 @@ def say(
     with blamed_on(ExitCode.USAGE):
         words = read_standard_input() if text == STANDARD_INPUT else text
         chosen = None if voice is None else named_voice(voice)
-    production = Production(outputs, model, device, dtype, quiet, gen_type.value)
+    production = Production(
+        outputs, model, device, dtype, quiet, gen_type.value, wants_cuts=wants_cuts(on_runaway)
+    )
     how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)
     production.run(lambda tts, show: tts.stream_say(words, chosen, on_progress=show, **how))
@@ -65,7 +68,7 @@ def dialogue(
     output: options.Output = None,
     voice: Annotated[
         list[str] | None,
-        typer.Option("--voice", "-v", help="SPEAKER=VOICE, as in S1=af_heart; once a speaker."),
+        typer.Option("--voice", "-v", help="SPEAKER=VOICE, as in S1=af_heart or Anna=af_heart."),
     ] = None,
     format: options.Format = None,
     stream: options.Stream = False,
@@ -99,8 +102,10 @@ def dialogue(
     with blamed_on(ExitCode.USAGE):
         is_piped = script == STANDARD_INPUT
         lines = parse_script(read_standard_input()) if is_piped else read_script(script)
-        voices = {**lines.voices, **named_voices(voice or [])}
-    production = Production(outputs, model, device, dtype, quiet, names=lines.names)
+        voices = {**lines.voices, **cast_voices(voice or [], lines)}
+    production = Production(
+        outputs, model, device, dtype, quiet, names=lines.names, wants_cuts=wants_cuts(on_runaway)
+    )
     how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)
     production.run(lambda tts, show: tts.stream_dialogue(lines, voices, on_progress=show, **how))
@@ -112,6 +117,28 @@ def read_standard_input() -> str:
         return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
         raise ValueError(f"standard input is not UTF-8 text ({error.reason})") from None
+
+
+def cast_voices(assignments: Sequence[str], script: Script) -> dict[str, str | Voice]:
+    """Reads "S1=af_heart" and "Anna=af_heart", where the script has an Anna.
+
+    Raises:
+        ValueError: not of this form, a speaker given twice, or one that is not in the script.
+    """
+    by_name = {name.casefold(): speaker for speaker, name in script.names.items()}
+    speaking = sorted({turn.speaker for turn in script})
+    voices: dict[str, str | Voice] = {}
+    for given_as, voice in named_voices(assignments).items():
+        speaker = by_name.get(given_as.casefold(), given_as.strip("[]").upper())
+        if speaker not in speaking:
+            known = ", ".join(
+                f"{one} ({script.names[one]})" if one in script.names else one for one in speaking
+            )
+            raise ValueError(f"--voice {given_as}=...: no such speaker; the script has {known}")
+        if speaker in voices:
+            raise ValueError(f"--voice: {speaker} is given twice")
+        voices[speaker] = voice
+    return voices
 
 
 def named_voices(assignments: Sequence[str]) -> dict[str, str | Voice]:
@@ -134,6 +161,11 @@ def named_voice(name: str) -> str | Voice:
     from fireredtts2.voices import Voice
 
     return Voice.load(name)
+
+
+def wants_cuts(on_runaway: options.OnRunaway) -> bool:
+    """Whether a turn that ends at its limit is what was asked for."""
+    return on_runaway is options.OnRunaway.accept
 
 
 def as_ms(seconds: float | None) -> int | None:

@@ -68,19 +68,23 @@ def add(
     """Make a voice from a clip and its transcript, once; using it encodes nothing again."""
     from dataclasses import replace
 
-    from fireredtts2.cli.production import load_model
+    from fireredtts2.checkpoint import CheckpointFolder
+    from fireredtts2.engine.device import resolve_device
+    from fireredtts2.engine.loading import load_prompter
     from fireredtts2.voices import check_name
 
     with blamed_on(ExitCode.USAGE):
         check_name(name)
         transcript = _transcript(text, text_file)
+        resolved = resolve_device(device)
         clip.open("rb").close()
         library = open_library(model)
         if name in library.list() and not overwrite:
             raise ValueError(f"voice {name!r} is there already; --overwrite, or choose another")
-    tts = load_model(model, device)
+    with blamed_on(ExitCode.MODEL):
+        prompter = load_prompter(CheckpointFolder(model), resolved)
     with blamed_on(ExitCode.USAGE):
-        voice = replace(tts.make_voice(name, clip, transcript), language=language)
+        voice = replace(prompter.make_voice(name, clip, transcript), language=language)
     path = library.add(voice, overwrite=overwrite)
     typer.echo(f"{path}: voice {name!r}, {seconds_of(voice):.1f} s", err=True)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from os import PathLike
 
@@ -16,6 +16,7 @@ from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.engine.conversation import Spoken
 from fireredtts2.script import SPEAKERS
 from fireredtts2.speech import Segment, Turn
+from fireredtts2.text_frontend import TextFrontend
 from fireredtts2.voices import Voice, VoiceLibrary
 
 TAG = re.compile(r"\s*\[([^\]\[]*)\]")
@@ -61,14 +62,14 @@ class Prompter:
         codec_id: fingerprint of the codec; a voice of another one is refused.
         num_codebooks: of the language model.
         library: voices by name.
-        prepare: text as written to text as the model reads it.
+        frontend: text as written to text as the model reads it.
     """
 
     codec: RedCodec
     codec_id: str
     num_codebooks: int
     library: VoiceLibrary
-    prepare: Callable[[str], str]
+    frontend: TextFrontend
 
     def encode(self, audio: Tensor) -> Tensor:
         """Audio (samples,) at 16 kHz to codes (Q, T) on the CPU."""
@@ -117,7 +118,7 @@ class Prompter:
     def from_voice(self, speaker: str, voice: VoiceLike) -> Spoken:
         """A voice as what `speaker` said before."""
         chosen = self.voice(voice)
-        return Spoken(speaker_name(speaker), self.prepare(chosen.text), chosen.codes)
+        return Spoken(speaker_name(speaker), self.frontend.prepare(chosen.text), chosen.codes)
 
     def from_cast(
         self,
@@ -203,6 +204,5 @@ class Prompter:
             raise ValueError(
                 f"codes of shape {tuple(codes.shape)}; expected ({self.num_codebooks}, frames)"
             )
-        return Spoken(
-            speaker_name(segment.speaker), self.prepare(segment.text), codes.to(torch.int64)
-        )
+        text = self.frontend.prepare(segment.text)
+        return Spoken(speaker_name(segment.speaker), text, codes.to(torch.int64))

@@ -9,24 +9,22 @@ from typing import Any
 
 import torch
 
-from fireredtts2.checkpoint import CheckpointFolder, GenType, codec_fingerprint
+from fireredtts2.checkpoint import CheckpointFolder, GenType
 from fireredtts2.config import LLMConfig
 from fireredtts2.engine.continuation import Continuation, SingleSegment
 from fireredtts2.engine.conversation import Context, Conversation, Spoken
 from fireredtts2.engine.layout import Layout
 from fireredtts2.engine.lines import Typesetter
-from fireredtts2.engine.loading import build_engine, load_codec, load_fused_llm
+from fireredtts2.engine.loading import build_engine, load_fused_llm, load_prompter
 from fireredtts2.engine.narrator import Line, Narrator
 from fireredtts2.engine.options import Options
 from fireredtts2.engine.pace import Pace
-from fireredtts2.engine.prompter import Prompter, VoiceLike
+from fireredtts2.engine.prompter import VoiceLike
 from fireredtts2.llm.fused import WeightKind
 from fireredtts2.llm.sampling import SamplingParams
 from fireredtts2.llm.tokenizer import TextTokenizer
 from fireredtts2.script import Script, ScriptTurn
 from fireredtts2.speech import AudioChunk, Progress, Segment, Turn
-from fireredtts2.text_frontend import TextFrontend
-from fireredtts2.voices import VoiceLibrary, user_voices_path
 
 
 @dataclass(frozen=True)
@@ -85,14 +83,11 @@ class Studio:
         self.device = device
         llm = load_fused_llm(folder, gen_type, device, weights)
         self._advised = advised_sampling(llm.config)
-        codec_state = folder.read_codec()
-        self.codec = load_codec(folder, codec_state, device)
+        self.prompter = load_prompter(folder, device)
+        self.codec, self.voices = self.prompter.codec, self.prompter.library
         self.engine = build_engine(llm, self.codec, num_slots)
-        codec_id = codec_fingerprint(codec_state)
-        self.voices = VoiceLibrary([user_voices_path(), folder.voices_path], codec_id)
-        frontend = TextFrontend.from_checkpoint(folder)
         text = folder.text_config
-        self._typesetter = Typesetter(frontend, text.piece_bytes)
+        self._typesetter = Typesetter(self.prompter.frontend, text.piece_bytes)
         self._pace = Pace(text.max_frames_per_unit, text.min_frames_per_unit)
         num_codebooks = llm.config.audio_num_codebooks
         tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
@@ -102,7 +97,6 @@ class Studio:
                 f"model knows {llm.config.text_vocab_size}: they do not belong together"
             )
         self._layout = Layout(tokenizer, num_codebooks, llm.config.audio_vocab_size)
-        self.prompter = Prompter(self.codec, codec_id, num_codebooks, self.voices, frontend)
 
     def options(self, values: Mapping[str, Any]) -> Options:
         """Options as the caller gave them, and for the rest as this model is best sampled."""
