@@ -68,7 +68,8 @@ class FireRedTTS2(PublishedCalls[Tensor]):
 
     Every call below takes these options (`fireredtts2.engine.options.Options`): `temperature`,
     `topk`, `depth_temperature`, `depth_topk`, `seed`, `turn_limit_ms`, `max_attempts`,
-    `on_runaway`, `reencode_context`. The same seed gives the same samples, whole or streamed.
+    `on_runaway`, `reencode_context`. The same seed gives the same samples; those of a
+    stream are those of the whole clip but for rounding (1e-5).
 
     A turn that comes out empty, or does not end within its limit, is tried again with other random
     numbers, and after `max_attempts` raises `SpeechError`, which holds the turns finished before
@@ -150,7 +151,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         hold_turns: bool = False,
         **options: Unpack[OptionValues],
     ) -> Iterator[AudioChunk]:
-        """`dialogue` as a stream: the same samples, while they are made.
+        """`dialogue` as a stream: the same speech, while it is made.
 
         Args:
             script: as for `dialogue`.

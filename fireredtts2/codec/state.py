@@ -1,48 +1,72 @@
 """Streaming state of the decoder: explicit tensors of fixed shape, one row a listener.
 
-A fresh state is all zeros. Rows start and stop independently: `reset(row)` makes one new again.
+A fresh state is all zeros. Rows start and stop independently: `reset(row)` makes one new again, and
+`select` lends some of the rows as a state of their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
+
+
+#: Rows of a state: neighbours, whose memory is used as it lies, or any, by number.
+RowIndex = slice | Tensor
+ALL_ROWS = slice(None)
 
 
 @dataclass
 class TailState:
-    """The last inputs that a causal convolution still needs, (B, channels, steps)."""
+    """The last inputs that a causal convolution still needs, (B, channels, steps).
+
+    `rows` says which of the B rows are meant; all by default.
+    """
 
     tail: Tensor
+    rows: RowIndex = field(default_factory=lambda: ALL_ROWS)
 
     def extend(self, x: Tensor) -> Tensor:
-        """Puts the tail before x (B, channels, T) and keeps the new tail."""
-        joined = torch.cat([self.tail, x], dim=2)
+        """Puts the tail before x (rows, channels, T) and keeps the new tail."""
+        joined = torch.cat([self.tail[self.rows], x], dim=2)
         # NOTE: in place, so that the state's storage stays where it is.
-        self.tail.copy_(joined[:, :, joined.shape[2] - self.tail.shape[2] :])
+        self.tail[self.rows] = joined[:, :, joined.shape[2] - self.tail.shape[2] :]
         return joined
 
     def reset(self, row: int) -> None:
         self.tail[row].zero_()
 
+    def select(self, rows: RowIndex) -> TailState:
+        return TailState(self.tail, rows)
+
 
 @dataclass
 class AttentionState:
-    """Keys and values of one attention layer, (B, heads, capacity, head_dim)."""
+    """Keys and values of one attention layer, (B, heads, capacity, head_dim); rows as above."""
 
     keys: Tensor
     values: Tensor
+    rows: RowIndex = field(default_factory=lambda: ALL_ROWS)
 
     def extend(
         self, keys: Tensor, values: Tensor, positions: Tensor, live: int
     ) -> tuple[Tensor, Tensor]:
-        """Writes (B, heads, T, head_dim) at positions (B, T); returns the first `live` steps."""
-        rows = torch.arange(keys.shape[0], device=keys.device)[:, None]
-        self.keys[rows, :, positions] = keys.transpose(1, 2)
-        self.values[rows, :, positions] = values.transpose(1, 2)
-        return self.keys[:, :, :live], self.values[:, :, :live]
+        """Writes (rows, heads, T, head_dim) at positions (rows, T); returns `live` first steps."""
+        numbers = self._numbers(keys.device)[:, None]
+        self.keys[numbers, :, positions] = keys.transpose(1, 2)
+        self.values[numbers, :, positions] = values.transpose(1, 2)
+        return self.keys[self.rows, :, :live], self.values[self.rows, :, :live]
+
+    def select(self, rows: RowIndex) -> AttentionState:
+        return AttentionState(self.keys, self.values, rows)
+
+    def _numbers(self, device: torch.device) -> Tensor:
+        if isinstance(self.rows, Tensor):
+            return self.rows
+        return torch.arange(self.keys.shape[0], device=device)[self.rows]
 
 
 @dataclass
@@ -73,3 +97,30 @@ class DecoderState:
         for tail in [*self.upsample, *self.convolutions, self.overlap]:
             tail.reset(row)
         self.live = int(self.steps.max())
+
+    def select(self, rows: Sequence[int], steps: Sequence[int]) -> DecoderState:
+        """Some rows as a state of their own, which shares all memory but `steps`.
+
+        Args:
+            rows: their numbers; neighbours in order are used as they lie, others are gathered.
+            steps: how many steps each of them has taken. The caller keeps count; this state's own
+                `steps` stay as they are.
+        """
+        index: RowIndex = torch.tensor(rows, device=self.steps.device)
+        if list(rows) == list(range(rows[0], rows[0] + len(rows))):
+            index = slice(rows[0], rows[0] + len(rows))
+        return DecoderState(
+            steps=torch.tensor(steps, device=self.steps.device),
+            upsample=[tail.select(index) for tail in self.upsample],
+            convolutions=[tail.select(index) for tail in self.convolutions],
+            attention=[layer.select(index) for layer in self.attention],
+            overlap=self.overlap.select(index),
+            live=max(steps),
+        )
+
+    def grow(self, capacity: int) -> None:
+        """Makes room for so many steps in every row; what rows hold stays."""
+        for layer in self.attention:
+            more = max(0, capacity - layer.keys.shape[2])
+            layer.keys = F.pad(layer.keys, (0, 0, 0, more))
+            layer.values = F.pad(layer.values, (0, 0, 0, more))

@@ -1,6 +1,8 @@
-"""The codec's side of the engine: each slot's frames become audio as they come."""
+"""The codec's side of the engine: frames become audio as they come, for many slots in one call."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
@@ -9,9 +11,15 @@ from fireredtts2.codec.codec import RedCodec
 from fireredtts2.codec.state import DecoderState
 from fireredtts2.config import STEPS_PER_FRAME
 
+#: The state's room grows in steps of so many frames (20 s), for all slots at once.
+GROWTH_FRAMES = 250
+
 
 class CodecRunner:
-    """Owns the codec and one streaming state a slot.
+    """Owns the codec and one streaming state with a row a slot.
+
+    The decoder attends to all of a turn, so a row holds 2 * layers * width numbers for every
+    step: 8 kB in the embedded model, 66 kB a second; room is made for the longest turn asked for.
 
     A codec whose decoder is not causal cannot stream: its frames are kept and decoded at the end.
     """
@@ -19,36 +27,54 @@ class CodecRunner:
     def __init__(self, codec: RedCodec, num_slots: int) -> None:
         self.codec = codec
         self.can_stream = codec.config.acoustic_decoder.causal
+        self._num_slots = num_slots
         self._device = next(codec.parameters()).device
         self._trim = codec.acoustic_decoder.isift.istft.trim_samples
-        self._states: list[DecoderState | None] = [None] * num_slots
+        self._state: DecoderState | None = None
+        self._steps = [0] * num_slots  # that each slot has decoded
         self._kept: list[list[Tensor]] = [[] for _ in range(num_slots)]
 
     def start(self, slot: int, max_frames: int) -> None:
         """Makes a slot fresh for a clip of at most `max_frames` frames."""
         self._kept[slot] = []
-        state = self._states[slot]
         if not self.can_stream:
             return
-        if state is None or state.capacity < max_frames * STEPS_PER_FRAME:
-            self._states[slot] = self.codec.initial_state(1, max_frames)
-        else:
-            state.reset(0)
+        room = -(-max_frames // GROWTH_FRAMES) * GROWTH_FRAMES
+        if self._state is None:
+            self._state = self.codec.initial_state(self._num_slots, room)
+        self._state.grow(room * STEPS_PER_FRAME)
+        self._state.reset(slot)
+        self._steps[slot] = 0
 
-    def decode(self, slot: int, codes: Tensor) -> Tensor:
-        """Adds frames (Q, T), T >= 1; returns the audio they complete, (n,) on the CPU."""
-        state = self._states[slot]
-        if state is None:
-            self._kept[slot].append(codes)
-            return torch.zeros(0)
-        return self.codec.decode_chunk(codes[None].to(self._device), state)[0].cpu()
+    def decode(self, slots: Sequence[int], codes: Tensor) -> list[Tensor]:
+        """Adds frames to some slots.
+
+        Args:
+            slots: their numbers.
+            codes: (len(slots), Q, T), T >= 1: as many frames for each.
+
+        Returns:
+            For each the audio that its frames complete, (n,) on the CPU.
+        """
+        if self._state is None:
+            for slot, own in zip(slots, codes, strict=True):
+                self._kept[slot].append(own)
+            return [torch.zeros(0)] * len(slots)
+        begun = [self._steps[slot] for slot in slots]
+        state = self._state.select(slots, begun)
+        audio = self.codec.decode_steps(codes.to(self._device), state).cpu()
+        for slot in slots:
+            self._steps[slot] += codes.shape[2] * STEPS_PER_FRAME
+        # The result runs late by the part of the window that lies before the first frame.
+        pairs = zip(audio, begun, strict=True)
+        return [own if steps else own[self._trim :] for own, steps in pairs]
 
     def finish(self, slot: int) -> Tensor:
         """The audio still open after the last frame, (n,) on the CPU."""
-        state = self._states[slot]
-        if state is not None:
-            if state.live == 0:
+        if self._state is not None:
+            if self._steps[slot] == 0:
                 return torch.zeros(0)
+            state = self._state.select([slot], [self._steps[slot]])
             return self.codec.acoustic_decoder.flush(state)[0, : self._trim].cpu()
         if not self._kept[slot]:
             return torch.zeros(0)

@@ -18,8 +18,6 @@ from fireredtts2.engine.scheduler import Scheduler, Slot
 
 logger = logging.getLogger(__name__)
 
-MAX_CHUNK_FRAMES = 4  # a chunk's length once some audio lies ahead of the listener
-
 
 class Engine:
     """Serves requests in slots; what a slot has read stays for requests that begin alike.
@@ -46,12 +44,12 @@ class Engine:
         self._read()  # 2. they read their prompts, a part at a time while somebody listens
         speaking = self.scheduler.speaking
         for slot, frame in zip(speaking, self._frames(speaking), strict=False):  # 3. a frame each
-            with self._failing([slot]):
-                request = self._request(slot)
-                self._take(request, frame)  # 4. end of turn, or one frame more
-                self._decode(slot.index, request)  # 5. a chunk of audio when enough is there
-                if request.finish is not None:
-                    self._release(slot)  # 6. the slot is free, and remembers
+            self._take(self._request(slot), frame)  # 4. end of turn, or one frame more
+        self._decode(speaking)  # 5. chunks of audio where enough frames are there
+        for slot in speaking:
+            if slot.job is not None and slot.job.finish is not None:
+                with self._failing([slot]):
+                    self._end(slot)  # 6. the last audio; the slot is free, and remembers
 
     def add(self, request: Request) -> None:
         """Puts a request in the queue.
@@ -132,16 +130,24 @@ class Engine:
         if len(request.frames) == request.max_frames:
             request.finish = FinishReason.LIMIT
 
-    def _decode(self, slot: int, request: Request) -> None:
-        pending = request.num_spoken - request.num_decoded
-        # The first chunk is one frame, for the listener's sake; then they grow, for the machine's.
-        wanted = min(MAX_CHUNK_FRAMES, max(1, request.num_decoded))
-        if pending and (pending >= wanted or request.finish):
-            codes = request.codes[:, request.num_decoded :]
-            request.chunks.append(self.codec_runner.decode(slot, codes))
-            request.num_decoded += pending
-        if request.finish:
-            request.chunks.append(self.codec_runner.finish(slot))
+    def _decode(self, slots: Sequence[Slot[Request]]) -> None:
+        """Decodes what is due, all slots with as many frames in one call."""
+        groups: dict[int, list[Slot[Request]]] = {}
+        for slot in slots:
+            if slot.job is not None and (num_frames := slot.job.num_due) > 0:
+                groups.setdefault(num_frames, []).append(slot)
+        for num_frames, group in groups.items():
+            with self._failing(group):
+                requests = [self._request(slot) for slot in group]
+                codes = torch.stack([request.codes[:, -num_frames:] for request in requests])
+                audio = self.codec_runner.decode([slot.index for slot in group], codes)
+                for request, chunk in zip(requests, audio, strict=True):
+                    request.chunks.append(chunk)
+                    request.num_decoded += num_frames
+
+    def _end(self, slot: Slot[Request]) -> None:
+        self._request(slot).chunks.append(self.codec_runner.finish(slot.index))
+        self._release(slot)
 
     def _release(self, slot: Slot[Request]) -> None:
         request = self._request(slot)

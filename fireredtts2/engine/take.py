@@ -19,7 +19,13 @@ from fireredtts2.engine.conversation import Context
 from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.options import Options
 from fireredtts2.engine.pace import Pace
-from fireredtts2.engine.request import Block, FinishReason, Request
+from fireredtts2.engine.request import (
+    LIVE_CHUNK_FRAMES,
+    WHOLE_CHUNK_FRAMES,
+    Block,
+    FinishReason,
+    Request,
+)
 
 logger = logging.getLogger(__name__)
 
@@ -100,7 +106,7 @@ class Take:
             TakeError: every attempt was empty, failed or ran away.
         """
         for attempt in range(self._options.max_attempts):
-            request = self._request(attempt)
+            request = self._request(attempt, WHOLE_CHUNK_FRAMES if hold else LIVE_CHUNK_FRAMES)
             audio: list[Tensor] = []
             num_out = 0
             with closing(self._engine.stream(request)) as chunks:
@@ -122,13 +128,14 @@ class Take:
                 break
         raise TakeError(f"{verdict.fault} (attempt {attempt + 1} of {self._options.max_attempts})")
 
-    def _request(self, attempt: int) -> Request:
+    def _request(self, attempt: int, chunk_frames: int) -> Request:
         return Request(
             blocks=self._blocks,
             sampling=self._options.sampling,
             seed=self._options.seed_of(*self._path, attempt),
             max_frames=self._max_frames,
             unspoken_frames=self._unspoken_frames,
+            chunk_frames=chunk_frames,
         )
 
     def _is_under_way(self, request: Request) -> bool:

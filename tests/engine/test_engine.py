@@ -377,11 +377,11 @@ def test_an_error_in_the_model_fails_its_requests_and_the_engine_goes_on(
 def test_an_error_in_one_request_leaves_its_neighbour(monkeypatch: pytest.MonkeyPatch):
     engine = scripted_engine([9, 9], num_slots=2)
     bad, good = request("One", 20, seed=1), request("Two", 20, seed=2)
-    whole = engine.codec_runner.decode
+    whole = engine.codec_runner.finish
     monkeypatch.setattr(
         engine.codec_runner,
-        "decode",
-        lambda slot, frames: whole(slot, frames) if slot else broken(ValueError("codec"))(),
+        "finish",
+        lambda slot: whole(slot) if slot else broken(ValueError("codec"))(),
     )
     audio = run(engine, bad, good)
     assert bad.finish is FinishReason.FAILED
@@ -389,6 +389,20 @@ def test_an_error_in_one_request_leaves_its_neighbour(monkeypatch: pytest.Monkey
     fresh = request("Two", 20, seed=2)
     [expected] = run(scripted_engine([9]), fresh)
     torch.testing.assert_close(audio[1], expected, atol=1e-5, rtol=0)
+
+
+def test_an_error_in_the_codec_costs_those_who_were_decoded_together(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    engine = scripted_engine([9, 9, 4], num_slots=2)
+    first, second = request("One", 20, seed=1), request("Two", 20, seed=2)
+    monkeypatch.setattr(engine.codec_runner, "decode", broken(ValueError("codec")))
+    run(engine, first, second)
+    assert [one.finish for one in (first, second)] == [FinishReason.FAILED] * 2
+    monkeypatch.undo()
+    after = request("Three", 20, seed=3)
+    run(engine, after)
+    assert after.finish is FinishReason.END
 
 
 def test_memory_that_runs_out_costs_the_newest_request_alone(monkeypatch: pytest.MonkeyPatch):
