@@ -384,6 +384,8 @@ def test_a_turn_too_long_for_the_window_is_found_before_the_first_is_spoken(tts:
         (lambda m: m.say("Hello.", temperature="0.9"), "temperature '0.9'"),
         (lambda m: m.say("Hello.", depth_temperature=True), "depth_temperature True"),
         (lambda m: m.say("Hello.", topk="20"), "topk '20'"),
+        (lambda m: m.say("Hello.", topk=99_999), "topk 99999: this model has"),
+        (lambda m: m.say("Hello.", depth_topk=99_999), "depth_topk 99999: this model has"),
         (lambda m: m.say("Hello.", turn_limit_ms="5000"), "turn_limit_ms '5000'"),
         (lambda m: m.say("Hello.", max_attempts=1.5), "max_attempts 1.5"),
         (lambda m: m.generate("Hello.", 1, []), "a speaker is one of S1"),

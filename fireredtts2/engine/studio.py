@@ -10,7 +10,7 @@ from typing import Any
 import torch
 
 from fireredtts2.checkpoint import CheckpointFolder, GenType
-from fireredtts2.config import LLMConfig
+from fireredtts2.config import DEFAULT_TOPK, LLMConfig
 from fireredtts2.engine.continuation import Continuation, SingleSegment
 from fireredtts2.engine.conversation import Context, Conversation, Spoken
 from fireredtts2.engine.layout import Layout
@@ -99,8 +99,18 @@ class Studio:
         self._layout = Layout(tokenizer, num_codebooks, llm.config.audio_vocab_size)
 
     def options(self, values: Mapping[str, Any]) -> Options:
-        """Options as the caller gave them, and for the rest as this model is best sampled."""
+        """Options as the caller gave them, and for the rest as this model is best sampled.
+
+        Raises:
+            ValueError: an unknown option, or a value that is not allowed.
+        """
         given = {name: value for name, value in values.items() if value is not None}
+        num_codes = self.engine.model_runner.model.config.audio_vocab_size
+        for name in ("topk", "depth_topk"):
+            value = given.get(name)
+            # The published default is taken by models with fewer codes too.
+            if isinstance(value, int) and value > max(num_codes, DEFAULT_TOPK):
+                raise ValueError(f"{name} {value}: this model has {num_codes} codes to choose from")
         return Options.from_keywords({**self._advised, **given})
 
     def dialogue(

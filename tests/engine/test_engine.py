@@ -1,8 +1,10 @@
 """The frame loop against its plain twins: uncached model, whole decode, one request at a time."""
 
 import itertools
+from collections import deque
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -453,6 +455,52 @@ def test_whatever_the_others_do_a_request_hears_the_same(others: list[tuple[int,
     torch.testing.assert_close(torch.cat(list(watched.chunks)), expected, atol=1e-5, rtol=0)
     assert engine.scheduler.live == []
     assert all(guest.finish is FinishReason.CANCELLED for guest in guests)
+
+
+def test_a_thousand_short_requests_leave_nothing_behind():
+    """Some are cancelled, in the queue or in the middle; the engine ends as it began."""
+    engine = scripted_engine(num_slots=4)
+    random = np.random.default_rng(0)
+    asked = [request(f"Turn {n}", int(random.integers(1, 4)), seed=n) for n in range(1_000)]
+    waiting, live = list(reversed(asked)), []
+    tensors = []
+    while waiting or live:
+        while waiting and len(live) < 6:
+            live.append(waiting.pop())
+            engine.add(live[-1])
+        if random.random() < 0.3:
+            engine.cancel(live[int(random.integers(len(live)))])
+        engine.step()
+        live = [one for one in live if one.finish is None]
+        if len(waiting) in (800, 1):
+            tensors.append(num_live_tensors(engine))
+    assert {one.finish for one in asked} == {FinishReason.LIMIT, FinishReason.CANCELLED}
+    assert engine.scheduler.live == []
+    assert engine.scheduler.num_waiting == 0
+    # Six requests at most hold a few each.
+    assert max(tensors) - min(tensors) <= 40, "what it holds does not grow with what it served"
+    fresh, after = request("After", 4, seed=1), request("After", 4, seed=1)
+    [made], [expected] = run(engine, after), run(scripted_engine(), fresh)
+    torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
+
+
+def num_live_tensors(engine: Engine) -> int:
+    """Tensors that the engine's parts hold, in lists and fields of any depth."""
+    seen: set[int] = set()
+
+    def count(thing: object) -> int:
+        if id(thing) in seen:
+            return 0
+        seen.add(id(thing))
+        if isinstance(thing, torch.Tensor):
+            return 1
+        if isinstance(thing, dict):
+            return sum(map(count, [*thing.keys(), *thing.values()]))
+        if isinstance(thing, list | tuple | set | deque):
+            return sum(map(count, thing))
+        return count(vars(thing)) if hasattr(thing, "__dict__") else 0
+
+    return count(engine)
 
 
 @pytest.mark.parametrize(("max_frames", "shown"), [(0, "0 frames"), (600, "600 frames")])
