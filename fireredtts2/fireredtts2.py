@@ -50,9 +50,10 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         gen_type: "dialogue" or "monologue": which of a folder's two language models.
         device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best that is there.
         use_bf16: the same as dtype="bfloat16".
-        dtype: of the language model's weights: "float32", "bfloat16", "int8" (on a CPU: a third of
-            the time, see docs/benchmarks.md), or "auto": bfloat16 on an NVIDIA GPU that "auto"
-            found, else float32. The codec always computes in float32.
+        dtype: of the language model's weights: "float32", "bfloat16", "int8" (on a CPU less than
+            half the time, see docs/benchmarks.md; on a GPU half the memory, by torchao), "fp8" (on
+            a GPU, by torchao), or "auto": bfloat16 on an NVIDIA GPU that "auto" found, else
+            float32. The codec always computes in float32.
         num_slots: how many turns can be spoken at the same time, by streams or threads that take
             turns; every slot has a context window's memory.
         num_threads: of the CPU, for the whole process; torch's default where not given.

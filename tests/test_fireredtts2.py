@@ -514,9 +514,12 @@ def test_types_by_name():
     assert resolve_dtype("int8", False, "cpu", cpu) == "int8"
     with pytest.raises(ValueError, match="contradict"):
         resolve_dtype("float32", True, "cpu", cpu)
-    with pytest.raises(ValueError, match="'int8' is for the CPU"):
-        resolve_dtype("int8", False, "cuda", cuda)
-    with pytest.raises(ValueError, match="dtype 'int4'; allowed: auto, float32, bfloat16, int8"):
+    assert resolve_dtype("fp8", False, "cuda", cuda) == "fp8"
+    with pytest.raises(ValueError, match="'fp8' is not for cpu"):
+        resolve_dtype("fp8", False, "cpu", cpu)
+    with pytest.raises(
+        ValueError, match="dtype 'int4'; allowed: auto, float32, bfloat16, int8, fp8"
+    ):
         resolve_dtype("int4", False, "cpu", cpu)  # type: ignore[arg-type]
 
 

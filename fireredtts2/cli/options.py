@@ -47,7 +47,9 @@ Device = Annotated[
 ]
 Dtype = Annotated[
     str,
-    typer.Option("--dtype", help="auto, float32, bfloat16 or int8 (CPU).", rich_help_panel="Model"),
+    typer.Option(
+        "--dtype", help="auto, float32, bfloat16, int8, or fp8 (CUDA).", rich_help_panel="Model"
+    ),
 ]
 Output = Annotated[
     str | None,

@@ -8,7 +8,7 @@ import torch
 
 from fireredtts2.llm.fused import WeightKind
 
-DTypeName = Literal["auto", "float32", "bfloat16", "int8"]
+DTypeName = Literal["auto", "float32", "bfloat16", "int8", "fp8"]
 
 
 def available_devices() -> list[str]:
@@ -50,14 +50,14 @@ def resolve_dtype(
     of NVIDIA; elsewhere float32, as in the published program.
 
     Raises:
-        ValueError: unknown type, two that contradict each other, or int8 beside a CPU.
+        ValueError: unknown type, two that contradict each other, or 8 bits on a device without.
     """
     if name not in get_args(DTypeName):
         raise ValueError(f"dtype {name!r}; allowed: {', '.join(get_args(DTypeName))}")
     if use_bf16 and name not in ("auto", "bfloat16"):
         raise ValueError(f"use_bf16=True and dtype={name!r} contradict each other; give one")
-    if name == "int8" and device.type != "cpu":
-        raise ValueError(f"dtype 'int8' is for the CPU, not {device}; there, take bfloat16")
+    if (name == "fp8" and device.type != "cuda") or (name == "int8" and device.type == "mps"):
+        raise ValueError(f"dtype {name!r} is not for {device.type}; there, take bfloat16")
     if name != "auto":
         return name
     chosen = device_name == "auto" and device.type == "cuda"

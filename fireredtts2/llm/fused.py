@@ -23,7 +23,7 @@ from fireredtts2.llm.sampling import CodeSource
 from fireredtts2.llm.span import Span, cached_span
 from fireredtts2.llm.transformer import Block, Transformer
 
-WeightKind = Literal["float32", "bfloat16", "int8"]
+WeightKind = Literal["float32", "bfloat16", "int8", "fp8"]
 
 
 class FusedBlock:
@@ -101,7 +101,7 @@ class FusedDualTransformer:
 
     Args:
         model: its plain twin, on its device.
-        kind: of the weights. int8 has one scale for each output.
+        kind: of the weights. int8 and fp8 have one scale for each output.
         frees: empty the plain twin on the way, so that no two of a large model are held.
     """
 

@@ -6,6 +6,7 @@ A frame reads every weight once and does little else with it, so a layer's time 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -76,7 +77,46 @@ class Int8Linear:
         return self.weight.to(torch.bfloat16) * self.scales[:, None]
 
 
-Packed = PackedLinear | Int8Linear
+class TorchaoLinear:
+    """x (..., K) to (..., N), both bfloat16, with weights that torchao keeps in 8 bits.
+
+    Args:
+        weight: (N, K).
+        bias: (N,).
+        kind: "int8" or "fp8".
+
+    Raises:
+        ValueError: torchao is not installed.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, kind: str) -> None:
+        try:
+            from torchao import quantization
+        except ImportError:
+            raise ValueError(
+                f"{kind} weights need torchao: pip install 'fireredtts2[quantization]'"
+            ) from None
+        configs = {
+            "int8": quantization.Int8WeightOnlyConfig,
+            "fp8": quantization.Float8WeightOnlyConfig,
+        }
+        layer = nn.Linear(weight.shape[1], weight.shape[0], bias is not None, weight.device)
+        layer.weight = nn.Parameter(weight, requires_grad=False)
+        if bias is not None:
+            layer.bias = nn.Parameter(bias, requires_grad=False)
+        self._layer = nn.Sequential(layer.to(torch.bfloat16))
+        quantization.quantize_(self._layer, configs[kind]())
+
+    @property
+    def num_bytes(self) -> int:
+        weight: Any = self._layer[0].weight
+        return weight.qdata.nbytes + weight.scale.nbytes
+
+    def __call__(self, x: Tensor) -> Tensor:
+        return self._layer(x)
+
+
+Packed = PackedLinear | Int8Linear | TorchaoLinear
 
 
 def pack(layers: Sequence[nn.Linear], kind: str, norm_scale: Tensor | None = None) -> Packed:
@@ -84,7 +124,7 @@ def pack(layers: Sequence[nn.Linear], kind: str, norm_scale: Tensor | None = Non
 
     Args:
         layers: their outputs are joined in this order.
-        kind: "float32", "bfloat16" or "int8".
+        kind: "float32", "bfloat16", "int8" or "fp8".
         norm_scale: (K,), of the norm before them: taken into the weights.
     """
     weight = torch.cat([layer.weight.float() for layer in layers])
@@ -98,7 +138,9 @@ def pack(layers: Sequence[nn.Linear], kind: str, norm_scale: Tensor | None = Non
 
 def pack_weight(weight: Tensor, bias: Tensor | None, kind: str) -> Packed:
     """A float32 weight (N, K) and bias (N,), packed as `pack` does."""
-    if kind == "int8":
+    if kind == "int8" and weight.device.type == "cpu":
         return Int8Linear(weight, bias)
+    if kind in ("int8", "fp8"):
+        return TorchaoLinear(weight, bias, kind)
     dtype = getattr(torch, kind)
     return PackedLinear(weight.to(dtype), None if bias is None else bias.to(dtype))

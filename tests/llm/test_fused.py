@@ -1,13 +1,19 @@
 """The fused model answers as its plain twin does; smaller weights come close."""
 
 import copy
+import sys
 
 import pytest
 import torch
 
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.fused import FusedDualTransformer
-from fireredtts2.llm.packed_linear import WIDEN_FROM_ROWS, Int8Linear, PackedLinear
+from fireredtts2.llm.packed_linear import (
+    WIDEN_FROM_ROWS,
+    Int8Linear,
+    PackedLinear,
+    TorchaoLinear,
+)
 from fireredtts2.llm.prompt import frame_rows
 from fireredtts2.llm.sampling import Sampler, SamplingParams
 from tests.llm import golden
@@ -101,6 +107,28 @@ def test_packed_layers_multiply(rows: int, shape: tuple[int, int]):
     torch.testing.assert_close(PackedLinear(weight, bias)(x), expected, atol=1e-5, rtol=1e-5)
     made = Int8Linear(weight, bias)(x.to(torch.bfloat16)).float()
     assert (made - expected).square().mean().sqrt() < 0.02 * expected.std()
+
+
+@pytest.mark.parametrize("kind", ["int8", "fp8"])
+@pytest.mark.filterwarnings("ignore")
+def test_layers_of_torchao_multiply(kind: str):
+    """As on a GPU, where they are used."""
+    pytest.importorskip("torchao")
+    generator = torch.Generator().manual_seed(0)
+    weight = torch.randn(64, 32, generator=generator)
+    bias = torch.randn(64, generator=generator)
+    x = torch.randn(2, 3, 32, generator=generator)
+    expected = x @ weight.T + bias
+    layer = TorchaoLinear(weight, bias, kind)
+    made = layer(x.to(torch.bfloat16)).float()
+    assert (made - expected).square().mean().sqrt() < 0.05 * expected.std()
+    assert layer.num_bytes < 0.6 * 2 * weight.numel()
+
+
+def test_torchao_is_named_where_it_is_missing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setitem(sys.modules, "torchao", None)
+    with pytest.raises(ValueError, match=r"fireredtts2\[quantization\]"):
+        TorchaoLinear(torch.randn(8, 8), None, "fp8")
 
 
 def test_int8_rounds_to_the_nearest_level():
