@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 from torch import Tensor
 
 from fireredtts2.audio import AudioSource
-from fireredtts2.engine.errors import SpeechError
-from fireredtts2.engine.options import OptionValues
-from fireredtts2.engine.prompter import VoiceLike
-from fireredtts2.engine.published_calls import PublishedCalls
-from fireredtts2.engine.studio import Direction
+from fireredtts2.narration.errors import SpeechError
+from fireredtts2.narration.options import OptionValues
+from fireredtts2.narration.prompter import VoiceLike
+from fireredtts2.narration.studio import Direction
+from fireredtts2.published_calls import PublishedCalls
 from fireredtts2.script import ScriptTurn
 from fireredtts2.speech import AudioChunk, Progress, Segment, Speech, Turn, collect
 from fireredtts2.text import clean_text, process_text_list, split_text
@@ -67,7 +67,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         ValueError: no such folder, device or type; weights that do not fit.
         FileNotFoundError: a part of the checkpoint is missing.
 
-    Every call below takes these options (`fireredtts2.engine.options.Options`): `temperature`,
+    Every call below takes these options (`fireredtts2.narration.options.Options`): `temperature`,
     `topk`, `depth_temperature`, `depth_topk`, `seed`, `turn_limit_ms`, `max_attempts`,
     `on_runaway`, `reencode_context`. The same seed gives the same samples; those of a
     stream are those of the whole clip but for rounding (1e-5).

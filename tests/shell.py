@@ -67,7 +67,7 @@ class Shell:
             patch.setattr(sys, "stdout", output)
             patch.setattr(sys, "stderr", errors)
             # The command sets its log up for a whole process; here others follow.
-            for name in ("fireredtts2", "fireredtts2.engine"):
+            for name in ("fireredtts2", "fireredtts2.engine", "fireredtts2.narration"):
                 log = logging.getLogger(name)
                 patch.setattr(log, "handlers", list(log.handlers))
                 patch.setattr(log, "propagate", log.propagate)

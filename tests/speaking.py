@@ -50,7 +50,7 @@ def turn_lengths(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
 
     A model with random weights does not know when to stop.
     """
-    from fireredtts2.engine import loading, studio
+    from fireredtts2.narration import prompter, studio
 
     lengths: list[int | None] = [FRAMES_PER_TURN] * 200
     build = studio.build_engine
@@ -62,7 +62,7 @@ def turn_lengths(monkeypatch: pytest.MonkeyPatch) -> list[int | None]:
 
     monkeypatch.setattr(studio, "build_engine", build_scripted)
     monkeypatch.setattr(studio, "load_fused_llm", loaded_once(studio.load_fused_llm))
-    monkeypatch.setattr(loading, "load_codec", loaded_once(loading.load_codec))
+    monkeypatch.setattr(prompter, "load_codec", loaded_once(prompter.load_codec))
     return lengths
 
 

@@ -16,11 +16,11 @@ from fireredtts2.codec.codec import RedCodec
 from fireredtts2.config import CodecConfig, LLMConfig, TransformerConfig
 from fireredtts2.engine.codec_runner import CodecRunner
 from fireredtts2.engine.engine import Engine
-from fireredtts2.engine.layout import Layout
 from fireredtts2.engine.model_runner import ModelRunner
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.prompt import Rows
 from fireredtts2.llm.sampling import SamplingParams
+from fireredtts2.narration.layout import Layout
 
 NUM_CODEBOOKS = 4
 CODEBOOK_SIZE = 16

@@ -13,7 +13,7 @@ from typing import ParamSpec
 
 import typer
 
-from fireredtts2.engine.errors import SpeechError
+from fireredtts2.narration.errors import SpeechError
 
 logger = logging.getLogger(__name__)
 Parameters = ParamSpec("Parameters")

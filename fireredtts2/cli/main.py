@@ -79,7 +79,8 @@ def log_to_standard_error(debug: bool) -> None:
     logger.propagate = False
     logger.setLevel(logging.DEBUG if debug else logging.WARNING)
     # The commands tell themselves, with its number, which turn was cut.
-    logging.getLogger("fireredtts2.engine").setLevel(logging.DEBUG if debug else logging.ERROR)
+    for part in ("engine", "narration"):
+        logging.getLogger(f"fireredtts2.{part}").setLevel(logging.DEBUG if debug else logging.ERROR)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

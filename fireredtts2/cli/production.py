@@ -17,8 +17,8 @@ from fireredtts2.cli.outputs import Outputs
 from fireredtts2.cli.progress import speech_progress
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.engine.device import DTypeName, resolve_device
-from fireredtts2.engine.errors import SpeechError
 from fireredtts2.fireredtts2 import FireRedTTS2
+from fireredtts2.narration.errors import SpeechError
 from fireredtts2.speech import AudioChunk, Progress
 
 logger = logging.getLogger(__name__)

@@ -70,7 +70,7 @@ def add(
 
     from fireredtts2.checkpoint import CheckpointFolder
     from fireredtts2.engine.device import resolve_device
-    from fireredtts2.engine.loading import load_prompter
+    from fireredtts2.narration.prompter import Prompter
     from fireredtts2.voices import check_name
 
     with blamed_on(ExitCode.USAGE):
@@ -82,7 +82,7 @@ def add(
         if name in library.list() and not overwrite:
             raise ValueError(f"voice {name!r} is there already; --overwrite, or choose another")
     with blamed_on(ExitCode.MODEL):
-        prompter = load_prompter(CheckpointFolder(model), resolved)
+        prompter = Prompter.from_checkpoint(CheckpointFolder(model), resolved)
     with blamed_on(ExitCode.USAGE):
         voice = replace(prompter.make_voice(name, clip, transcript), language=language)
     path = library.add(voice, overwrite=overwrite)

@@ -7,17 +7,14 @@ from typing import TypeVar
 import torch
 from torch import nn
 
-from fireredtts2.checkpoint import CheckpointFolder, GenType, codec_fingerprint
+from fireredtts2.checkpoint import CheckpointFolder, GenType
 from fireredtts2.codec.codec import RedCodec
 from fireredtts2.config import MAX_CONTEXT_ROWS
 from fireredtts2.engine.codec_runner import CodecRunner
 from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.model_runner import ModelRunner
-from fireredtts2.engine.prompter import Prompter
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.fused import FusedDualTransformer, WeightKind
-from fireredtts2.text_frontend import TextFrontend
-from fireredtts2.voices import VoiceLibrary, user_voices_path
 from fireredtts2.weights import StateDict, build_empty, check_fit, load_into
 
 Model = TypeVar("Model", bound=nn.Module)
@@ -49,19 +46,6 @@ def load_codec(folder: CheckpointFolder, state: StateDict, device: torch.device)
     """The codec in float32, without its training-only decoder."""
     model = build_empty(lambda: RedCodec(folder.codec_config))
     return _loaded(model, state, folder.codec_path, CODEC_TRAINING_PARTS, device)
-
-
-def load_prompter(folder: CheckpointFolder, device: torch.device) -> Prompter:
-    """All it takes to make voices: the codec, the folder's and the user's voices, no engine."""
-    state = folder.read_codec()
-    codec_id = codec_fingerprint(state)
-    return Prompter(
-        load_codec(folder, state, device),
-        codec_id,
-        folder.llm_config.audio_num_codebooks,
-        VoiceLibrary([user_voices_path(), folder.voices_path], codec_id),
-        TextFrontend.from_checkpoint(folder),
-    )
 
 
 def build_engine(

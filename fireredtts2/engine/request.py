@@ -16,7 +16,6 @@ from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.llm.prompt import Rows, audio_rows
 from fireredtts2.llm.sampling import SamplingParams
 
-
 LIVE_CHUNK_FRAMES = 4
 WHOLE_CHUNK_FRAMES = 16  # where nobody listens before all is made
 

@@ -48,7 +48,7 @@ def time_stream(
 
     A turn that the model gives up on ends the stream; what came before it was still timed.
     """
-    from fireredtts2.engine.errors import SpeechError
+    from fireredtts2.narration.errors import SpeechError
 
     first_s, samples, rate_hz, error = None, 0, 1, ""
     start = time.perf_counter()

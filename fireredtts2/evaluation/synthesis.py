@@ -15,7 +15,7 @@ import soundfile
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.config import OUTPUT_RATE_HZ
-from fireredtts2.engine.errors import SpeechError
+from fireredtts2.narration.errors import SpeechError
 from fireredtts2.speech import Speech
 from fireredtts2.voices import Voice
 

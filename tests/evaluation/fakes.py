@@ -10,8 +10,8 @@ import numpy as np
 import torch
 
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
-from fireredtts2.engine.errors import SpeechError
 from fireredtts2.evaluation.judges import Judges
+from fireredtts2.narration.errors import SpeechError
 from fireredtts2.speech import Speech, Turn
 from fireredtts2.voices import Voice
 

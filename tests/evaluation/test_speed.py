@@ -6,9 +6,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from fireredtts2.engine.errors import SpeechError
 from fireredtts2.evaluation.speed import PROBE, SpeedError, SpeedRequest, run_probe, speed_part
 from fireredtts2.evaluation.speed_probe import peak_memory_mb, time_stream
+from fireredtts2.narration.errors import SpeechError
 
 RUNS = [
     {"first_audio_s": 0.2, "wall_s": 1.0, "audio_s": 4.0, "error": ""},

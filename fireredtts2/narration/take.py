@@ -15,10 +15,7 @@ import torch
 from torch import Tensor
 
 from fireredtts2.config import FRAME_RATE_HZ
-from fireredtts2.engine.conversation import Context
 from fireredtts2.engine.engine import Engine
-from fireredtts2.engine.options import Options
-from fireredtts2.engine.pace import Pace
 from fireredtts2.engine.request import (
     LIVE_CHUNK_FRAMES,
     WHOLE_CHUNK_FRAMES,
@@ -26,6 +23,9 @@ from fireredtts2.engine.request import (
     FinishReason,
     Request,
 )
+from fireredtts2.narration.conversation import Context
+from fireredtts2.narration.options import Options
+from fireredtts2.narration.pace import Pace
 
 logger = logging.getLogger(__name__)
 

@@ -5,11 +5,11 @@ import itertools
 import pytest
 import torch
 
-from fireredtts2.engine.continuation import Continuation, SingleSegment
-from fireredtts2.engine.conversation import Conversation, Spoken
 from fireredtts2.engine.request import Block, Request
 from fireredtts2.llm.prompt import Rows, Segment, context_rows
 from fireredtts2.llm.sampling import SamplingParams
+from fireredtts2.narration.continuation import Continuation, SingleSegment
+from fireredtts2.narration.conversation import Conversation, Spoken
 from tests.tiny import CODEBOOK_SIZE, LAYOUT, NUM_CODEBOOKS, scripted_engine
 
 MAX_ROWS = 400

@@ -10,12 +10,13 @@ import torch
 from torch import Tensor
 
 from fireredtts2.config import OUTPUT_RATE_HZ
-from fireredtts2.engine.conversation import Context, Spoken
 from fireredtts2.engine.engine import Engine
-from fireredtts2.engine.errors import RequestFailedError, SpeechError
-from fireredtts2.engine.options import Options
-from fireredtts2.engine.pace import Pace
-from fireredtts2.engine.take import Take, TakeError, Taken, frame_limit
+from fireredtts2.engine.errors import RequestFailedError
+from fireredtts2.narration.conversation import Context, Spoken
+from fireredtts2.narration.errors import SpeechError
+from fireredtts2.narration.options import Options
+from fireredtts2.narration.pace import Pace
+from fireredtts2.narration.take import Take, TakeError, Taken, frame_limit
 from fireredtts2.speech import AudioChunk, Progress, Turn
 
 CHARACTERS_PER_S = 15.0  # of text read aloud; the first guess, before anything is spoken

@@ -11,18 +11,18 @@ import torch
 
 from fireredtts2.checkpoint import CheckpointFolder, GenType
 from fireredtts2.config import DEFAULT_TOPK, LLMConfig
-from fireredtts2.engine.continuation import Continuation, SingleSegment
-from fireredtts2.engine.conversation import Context, Conversation, Spoken
-from fireredtts2.engine.layout import Layout
-from fireredtts2.engine.lines import Typesetter
-from fireredtts2.engine.loading import build_engine, load_fused_llm, load_prompter
-from fireredtts2.engine.narrator import Line, Narrator
-from fireredtts2.engine.options import Options
-from fireredtts2.engine.pace import Pace
-from fireredtts2.engine.prompter import VoiceLike
+from fireredtts2.engine.loading import build_engine, load_fused_llm
 from fireredtts2.llm.fused import WeightKind
 from fireredtts2.llm.sampling import SamplingParams
 from fireredtts2.llm.tokenizer import TextTokenizer
+from fireredtts2.narration.continuation import Continuation, SingleSegment
+from fireredtts2.narration.conversation import Context, Conversation, Spoken
+from fireredtts2.narration.layout import Layout
+from fireredtts2.narration.lines import Typesetter
+from fireredtts2.narration.narrator import Line, Narrator
+from fireredtts2.narration.options import Options
+from fireredtts2.narration.pace import Pace
+from fireredtts2.narration.prompter import Prompter, VoiceLike
 from fireredtts2.script import Script, ScriptTurn
 from fireredtts2.speech import AudioChunk, Progress, Segment, Turn
 
@@ -83,7 +83,7 @@ class Studio:
         self.device = device
         llm = load_fused_llm(folder, gen_type, device, weights)
         self._advised = advised_sampling(llm.config)
-        self.prompter = load_prompter(folder, device)
+        self.prompter = Prompter.from_checkpoint(folder, device)
         self.codec, self.voices = self.prompter.codec, self.prompter.library
         self.engine = build_engine(llm, self.codec, num_slots)
         text = folder.text_config

@@ -2,7 +2,7 @@
 
 import pytest
 
-from fireredtts2.engine.lines import MAX_SENTENCE_BYTES, Typesetter
+from fireredtts2.narration.lines import MAX_SENTENCE_BYTES, Typesetter
 from fireredtts2.script import ScriptTurn, parse_script
 from fireredtts2.text_frontend import TextFrontend
 

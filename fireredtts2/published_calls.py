@@ -17,8 +17,8 @@ from fireredtts2.config import (
     MONOLOGUE_MAX_FRAMES,
 )
 from fireredtts2.engine.device import DTypeName, resolve_device, resolve_dtype
-from fireredtts2.engine.options import MoreOptionValues
-from fireredtts2.engine.studio import Direction, Studio
+from fireredtts2.narration.options import MoreOptionValues
+from fireredtts2.narration.studio import Direction, Studio
 from fireredtts2.speech import AudioChunk, Segment, Turn
 
 if TYPE_CHECKING:

@@ -11,9 +11,9 @@ from fireredtts2.config import (
     MONOLOGUE_PROMPT_CUT_ROWS,
     MONOLOGUE_UNSPOKEN_FRAMES,
 )
-from fireredtts2.engine.conversation import END_ROWS, Spoken
-from fireredtts2.engine.layout import Layout
 from fireredtts2.engine.request import Block
+from fireredtts2.narration.conversation import END_ROWS, Spoken
+from fireredtts2.narration.layout import Layout
 
 CUT_FRAMES = MONOLOGUE_PROMPT_CUT_ROWS - END_ROWS
 

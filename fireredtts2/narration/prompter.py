@@ -11,13 +11,15 @@ import torch
 from torch import Tensor
 
 from fireredtts2.audio import AudioSource, check_prompt, read_prompt, resample
+from fireredtts2.checkpoint import CheckpointFolder, codec_fingerprint
 from fireredtts2.codec.codec import RedCodec
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
-from fireredtts2.engine.conversation import Spoken
+from fireredtts2.engine.loading import load_codec
+from fireredtts2.narration.conversation import Spoken
 from fireredtts2.script import SPEAKERS
 from fireredtts2.speech import Segment, Turn
 from fireredtts2.text_frontend import TextFrontend
-from fireredtts2.voices import Voice, VoiceLibrary
+from fireredtts2.voices import Voice, VoiceLibrary, user_voices_path
 
 TAG = re.compile(r"\s*\[([^\]\[]*)\]")
 
@@ -70,6 +72,19 @@ class Prompter:
     num_codebooks: int
     library: VoiceLibrary
     frontend: TextFrontend
+
+    @classmethod
+    def from_checkpoint(cls, folder: CheckpointFolder, device: torch.device) -> Prompter:
+        """All it takes to make voices: the codec, the folder's and the user's voices, no engine."""
+        state = folder.read_codec()
+        codec_id = codec_fingerprint(state)
+        return cls(
+            load_codec(folder, state, device),
+            codec_id,
+            folder.llm_config.audio_num_codebooks,
+            VoiceLibrary([user_voices_path(), folder.voices_path], codec_id),
+            TextFrontend.from_checkpoint(folder),
+        )
 
     def encode(self, audio: Tensor) -> Tensor:
         """Audio (samples,) at 16 kHz to codes (Q, T) on the CPU."""

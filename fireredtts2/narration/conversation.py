@@ -9,9 +9,9 @@ from typing import Protocol
 from torch import Tensor
 
 from fireredtts2.config import MAX_CONTEXT_ROWS
-from fireredtts2.engine.layout import Layout
 from fireredtts2.engine.request import Block
 from fireredtts2.llm.prompt import Rows
+from fireredtts2.narration.layout import Layout
 
 END_ROWS = 1
 

@@ -4,11 +4,11 @@ import logging
 
 import pytest
 
-from fireredtts2.engine.conversation import Conversation
-from fireredtts2.engine.errors import SpeechError
-from fireredtts2.engine.narrator import Line, Narrator
-from fireredtts2.engine.options import Options
-from fireredtts2.engine.pace import SLACK_FRAMES, Pace
+from fireredtts2.narration.conversation import Conversation
+from fireredtts2.narration.errors import SpeechError
+from fireredtts2.narration.narrator import Line, Narrator
+from fireredtts2.narration.options import Options
+from fireredtts2.narration.pace import SLACK_FRAMES, Pace
 from fireredtts2.speech import Speech, collect
 from tests.tiny import LAYOUT, scripted_engine
 

@@ -7,12 +7,12 @@ import pytest
 import torch
 
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
-from fireredtts2.engine.continuation import Continuation
-from fireredtts2.engine.conversation import Conversation, Spoken
 from fireredtts2.engine.engine import Engine
-from fireredtts2.engine.errors import SpeechError
-from fireredtts2.engine.narrator import Line, Narrator
-from fireredtts2.engine.options import Options
+from fireredtts2.narration.continuation import Continuation
+from fireredtts2.narration.conversation import Conversation, Spoken
+from fireredtts2.narration.errors import SpeechError
+from fireredtts2.narration.narrator import Line, Narrator
+from fireredtts2.narration.options import Options
 from fireredtts2.speech import AudioChunk, Progress, Turn, collect
 from tests.tiny import LAYOUT, NUM_CODEBOOKS, scripted_engine
 
