@@ -1,4 +1,5 @@
 # make speak   environment, model, then a dialogue of two voices in dialogue.wav
+# make serve   the HTTP server on port 7860
 # make test    the test suite        make lint   ruff and mypy
 # make clean   removes the environment and what was made
 #
@@ -17,7 +18,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: speak test lint format wheel clean
+.PHONY: speak serve test lint format wheel clean
 .DELETE_ON_ERROR:
 
 speak: $(VENV)/installed.stamp
@@ -25,6 +26,9 @@ speak: $(VENV)/installed.stamp
 	$(BIN)/fireredtts2 dialogue examples/hello.txt -o dialogue.wav \
 		--voice S1=af_heart --voice S2=am_michael --seed 7 && \
 	echo "Listen to $(CURDIR)/dialogue.wav (ready after $$(($$(date +%s) - start)) s)."
+
+serve: $(VENV)/serving.stamp
+	@$(BIN)/fireredtts2 serve $(ARGS)
 
 test: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q $(ARGS)
@@ -53,6 +57,11 @@ $(VENV)/torch.stamp: Makefile
 $(VENV)/installed.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
 	@echo "Installing fireredtts2."
 	@$(PIP) -e .
+	@touch $@
+
+$(VENV)/serving.stamp: $(VENV)/installed.stamp
+	@echo "Installing the server."
+	@$(PIP) -e ".[serving]"
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/installed.stamp

@@ -1,4 +1,4 @@
-"""Encoders: float32 samples in, bytes of a WAV, FLAC, MP3, Opus or raw stream out, as they come."""
+"""Encoders: float32 samples in, bytes of a WAV, FLAC, MP3, Opus, AAC or raw stream out."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from fractions import Fraction
 from typing import BinaryIO, Literal, Protocol, cast
 
 import av
+import av.error
 import numpy as np
 from av.audio.stream import AudioStream
 
-AudioFormat = Literal["wav", "wav_float", "flac", "mp3", "opus", "pcm"]
+AudioFormat = Literal["wav", "wav_float", "flac", "mp3", "opus", "aac", "pcm"]
 
 INT16_SCALE = 32_768  # as readers divide, so that 16-bit samples come back the same
 INT16_MAX = 32_767
@@ -21,12 +22,14 @@ WAVE_FORMAT_PCM = 1
 WAVE_FORMAT_FLOAT = 3
 MP3_BITS_PER_S = 96_000
 OPUS_BITS_PER_S = 48_000
+AAC_BITS_PER_S = 96_000
 OPUS_PAGE_US = 20_000
 #: container, codec and bits per second
 AV_CODECS: dict[str, tuple[str, str, int | None]] = {
     "flac": ("flac", "flac", None),
     "mp3": ("mp3", "libmp3lame", MP3_BITS_PER_S),
     "opus": ("ogg", "libopus", OPUS_BITS_PER_S),
+    "aac": ("adts", "aac", AAC_BITS_PER_S),
 }
 #: Other rates are resampled to the highest.
 AV_RATES_HZ = {
@@ -119,7 +122,7 @@ class WavEncoder:
 
 
 class AvEncoder:
-    """FLAC, MP3 and Opus through FFmpeg; every packet goes out as soon as it is made."""
+    """FLAC, MP3, Opus and AAC through FFmpeg; every packet goes out as soon as it is made."""
 
     def __init__(self, format: str, rate_hz: int, sink: BinaryIO) -> None:
         container, codec, bits_per_s = AV_CODECS[format]
@@ -157,7 +160,7 @@ class AvEncoder:
     def abort(self) -> None:
         # The sink may be what failed: writing the trailer to it would fail once more.
         self._sink.is_closed = True
-        with contextlib.suppress(OSError, ValueError):
+        with contextlib.suppress(OSError, ValueError, av.error.FFmpegError):
             self._container.close()
 
 

@@ -24,6 +24,7 @@ SUFFIX_FORMATS: dict[str, AudioFormat] = {
     ".mp3": "mp3",
     ".opus": "opus",
     ".ogg": "opus",
+    ".aac": "aac",
     ".pcm": "pcm",
     ".raw": "pcm",
 }
@@ -65,7 +66,8 @@ def write_audio(
         target: path, "-" for standard output, or a binary file.
         audio: (samples,) or (1, samples); values beyond full scale are clipped.
         rate_hz: the rate of `audio`.
-        format: "wav" (16 bit), "wav_float", "flac", "mp3", "opus" or "pcm" (bare 16-bit samples);
+        format: "wav" (16 bit), "wav_float", "flac", "mp3", "opus", "aac" or "pcm" (bare 16-bit
+            samples);
             by default what the extension means.
 
     Raises:

@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fireredtts2.cli import check, models, speak, voices
+from fireredtts2.cli import check, models, serve, speak, voices
 from fireredtts2.cli.errors import ExitCode
 from fireredtts2.cli.examples import epilog
 
@@ -34,6 +34,7 @@ app.command("dialogue", epilog=epilog("dialogue"))(speak.dialogue)
 app.add_typer(voices.app, name="voices")
 app.command("download", epilog=epilog("download"))(models.download)
 app.command("convert", epilog=epilog("convert"))(models.convert)
+app.command("serve", epilog=epilog("serve"))(serve.serve)
 app.command("doctor", epilog=epilog("doctor"))(check.doctor)
 app.command(
     "evaluate",

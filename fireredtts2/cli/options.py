@@ -60,7 +60,7 @@ Format = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help="wav, wav_float, flac, mp3, opus or pcm; by default what the extension means.",
+        help="wav, wav_float, flac, mp3, opus, aac or pcm; by default what the extension means.",
     ),
 ]
 Stream = Annotated[

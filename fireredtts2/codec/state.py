@@ -13,7 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-
 #: Rows of a state: neighbours, whose memory is used as it lies, or any, by number.
 RowIndex = slice | Tensor
 ALL_ROWS = slice(None)

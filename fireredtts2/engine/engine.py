@@ -70,9 +70,13 @@ class Engine:
         """
         self.add(request)
         try:
-            while request.chunks or request.finish is None:
+            while True:
+                # NOTE: looked at under the lock: another reader's step may have ended this request
+                # and not yet made its last chunk.
                 with self._lock:
-                    if not request.chunks and request.finish is None:
+                    if not request.chunks and request.finish is not None:
+                        break
+                    if not request.chunks:
                         self.step()
                 while request.chunks:
                     # NOTE: a copy made outside inference mode, so that callers may change it.

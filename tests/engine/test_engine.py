@@ -1,6 +1,7 @@
 """The frame loop against its plain twins: uncached model, whole decode, one request at a time."""
 
 import itertools
+import threading
 from collections import deque
 from collections.abc import Callable
 
@@ -455,6 +456,26 @@ def test_whatever_the_others_do_a_request_hears_the_same(others: list[tuple[int,
     torch.testing.assert_close(torch.cat(list(watched.chunks)), expected, atol=1e-5, rtol=0)
     assert engine.scheduler.live == []
     assert all(guest.finish is FinishReason.CANCELLED for guest in guests)
+
+
+def test_readers_in_threads_hear_everything():
+    """Whoever finds nothing to hear takes the step for all."""
+    lengths = [5, 9, 3, 7, 6, 8, 4, 9]
+    engine = scripted_engine([None] * 8, num_slots=3)
+    asked = [request(f"Turn {n}", length, seed=n) for n, length in enumerate(lengths)]
+    heard: dict[int, torch.Tensor] = {}
+
+    def listen(n: int) -> None:
+        heard[n] = torch.cat(list(engine.stream(asked[n])))
+
+    threads = [threading.Thread(target=listen, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    for n, length in enumerate(lengths):
+        [expected] = run(scripted_engine(), request(f"Turn {n}", length, seed=n))
+        torch.testing.assert_close(heard[n], expected, atol=1e-5, rtol=0)
 
 
 def test_a_thousand_short_requests_leave_nothing_behind():

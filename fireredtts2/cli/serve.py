@@ -1,0 +1,75 @@
+"""`serve`: the HTTP server."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated, Any, cast, get_args
+
+import typer
+
+from fireredtts2.cli import options
+from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, reported
+
+KEYS_ENV = "FIREREDTTS2_API_KEYS"
+DRAIN_S = 30
+
+
+@reported
+def serve(
+    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65_535)] = 7860,
+    slots: Annotated[int, typer.Option(help="Listeners served at once.", min=1, max=512)] = 4,
+    queue: Annotated[
+        int, typer.Option(help="Requests that may wait; more get 429.", min=1, max=10_000)
+    ] = 32,
+    cors: Annotated[
+        list[str] | None, typer.Option(help="A web page that may ask from a browser.")
+    ] = None,
+    voices: Annotated[
+        Path | None, typer.Option(help="Where uploaded voices are kept; your own by default.")
+    ] = None,
+    model: options.Model = options.DEFAULT_MODEL,
+    device: options.Device = "auto",
+    dtype: options.Dtype = "auto",
+) -> None:
+    """Serve OpenAI's speech API, dialogue and voices over HTTP.
+
+    Keys come from the environment, FIREREDTTS2_API_KEYS, separated by commas: a command line can be
+    read by other users of a machine. Without any, everybody who reaches the port may ask.
+    """
+    try:
+        import uvicorn
+
+        from fireredtts2.serving.app import create_app
+        from fireredtts2.serving.config import ServingConfig
+    except ModuleNotFoundError as error:
+        raise CommandError(
+            ExitCode.USAGE, f"{error.name} is missing: pip install 'fireredtts2[serving]'"
+        ) from None
+    from fireredtts2.engine.device import DTypeName
+
+    with blamed_on(ExitCode.USAGE):
+        if dtype not in get_args(DTypeName):
+            raise ValueError(f"--dtype {dtype}; allowed: {', '.join(get_args(DTypeName))}")
+        config = ServingConfig(
+            model=model,
+            device=device,
+            dtype=cast(Any, dtype),
+            num_slots=slots,
+            max_waiting=queue,
+            api_keys=keys_of(os.environ.get(KEYS_ENV, "")),
+            cors_origins=tuple(cors or ()),
+            voices_path=voices,
+        )
+    with blamed_on(ExitCode.MODEL):
+        app = create_app(config)
+    if not config.api_keys and host not in ("127.0.0.1", "localhost", "::1"):
+        typer.echo(f"no keys ({KEYS_ENV}): everybody who reaches {host} may ask", err=True)
+    typer.echo(f"listening on http://{host}:{port} (documentation: /docs)", err=True)
+    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=DRAIN_S)
+
+
+def keys_of(value: str) -> tuple[str, ...]:
+    """Keys separated by commas."""
+    return tuple(key.strip() for key in value.split(",") if key.strip())

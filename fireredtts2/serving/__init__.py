@@ -1,0 +1,1 @@
+"""The HTTP server: OpenAI's speech API, dialogue, voices, health and figures."""

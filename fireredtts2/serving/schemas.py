@@ -1,0 +1,53 @@
+"""What requests hold: OpenAI's fields, and ours beside them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+ResponseFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
+StreamFormat = Literal["audio", "sse"]
+Speed = Annotated[float, Field(ge=0.25, le=4.0)]
+
+
+class _Asked(BaseModel):
+    """What every request for speech may say."""
+
+    # Clients send fields that mean nothing here ("instructions", "task_type"): let them.
+    model_config = ConfigDict(extra="ignore", str_max_length=1_000_000)
+
+    model: str = "fireredtts2"
+    response_format: ResponseFormat = "mp3"
+    stream_format: StreamFormat = "audio"
+    speed: Speed = 1.0
+    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
+    temperature: Annotated[float, Field(ge=0, le=5)] | None = None
+    topk: Annotated[int, Field(ge=1, le=100_000)] | None = None
+
+
+class SpeechRequest(_Asked):
+    """One text in one voice; `ref_audio` with `ref_text` clones another."""
+
+    input: str
+    voice: str | None = None
+    ref_audio: str | None = Field(None, description='a clip as "data:audio/wav;base64,..."')
+    ref_text: str | None = Field(None, description="what is said in it")
+
+
+class DialogueTurn(BaseModel):
+    """One turn of a conversation."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    speaker: str
+    text: str
+    pause_s: Annotated[float, Field(ge=0, le=60)] = 0.0
+
+
+class DialogueRequest(_Asked):
+    """A conversation: `turns`, or a `script` as the command line reads it."""
+
+    turns: Annotated[list[DialogueTurn], Field(max_length=10_000)] | None = None
+    script: str | None = None
+    voices: dict[str, str] = Field(default_factory=dict, description="voices by speaker")
