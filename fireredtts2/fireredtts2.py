@@ -48,14 +48,16 @@ class FireRedTTS2(PublishedCalls[Tensor]):
     Args:
         pretrained_dir: a checkpoint folder, or "mini", the model inside the package.
         gen_type: "dialogue" or "monologue": which of a folder's two language models.
-        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best that is there.
+        device: "cpu", "cuda", "cuda:1", "mps", or "auto" for the best that is there; several, as in
+            "cuda:0,cuda:1", share the turns of a server or of threads.
         use_bf16: the same as dtype="bfloat16".
         dtype: of the language model's weights: "float32", "bfloat16", "int8" (on a CPU less than
             half the time, see docs/benchmarks.md; on a GPU half the memory, by torchao), "fp8" (on
             a GPU, by torchao), or "auto": bfloat16 on an NVIDIA GPU that "auto" found, else
             float32. The codec always computes in float32.
-        num_slots: how many turns can be spoken at the same time, by streams or threads that take
-            turns; every slot has a context window's memory.
+        num_slots: how many turns can be spoken at the same time on each device, by streams or
+            threads that take turns; every slot has a context window's memory. "auto": as many as
+            fit. What does not fit is refused at once.
         num_threads: of the CPU, for the whole process; torch's default where not given.
 
     Attributes:

@@ -16,7 +16,8 @@ from fireredtts2.config import (
     FRAME_RATE_HZ,
     MONOLOGUE_MAX_FRAMES,
 )
-from fireredtts2.engine.device import DTypeName, resolve_device, resolve_dtype
+from fireredtts2.engine.device import DTypeName, resolve_devices, resolve_dtype
+from fireredtts2.engine.memory_plan import Auto
 from fireredtts2.narration.options import MoreOptionValues
 from fireredtts2.narration.studio import Direction, Studio
 from fireredtts2.speech import AudioChunk, Segment, Turn
@@ -46,14 +47,15 @@ class PublishedCalls(ABC, Generic[Result]):
         use_bf16: bool = False,
         *,
         dtype: DTypeName = "auto",
-        num_slots: int = 1,
+        num_slots: int | Auto = 1,
         num_threads: int | None = None,
     ) -> None:
-        self.device = resolve_device(device)
+        devices = resolve_devices(device)
+        self.device = devices[0]
         weights = resolve_dtype(dtype, use_bf16, device, self.device)
         if num_threads is not None:
             torch.set_num_threads(num_threads)
-        self.studio = Studio(pretrained_dir, gen_type, self.device, weights, num_slots)
+        self.studio = Studio(pretrained_dir, gen_type, devices, weights, num_slots)
         self.codec = self.studio.codec
         self.voices = self.studio.voices
 

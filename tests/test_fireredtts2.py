@@ -504,6 +504,26 @@ def test_devices_are_named_when_one_is_missing():
         resolve_device(missing)
 
 
+def test_several_devices_make_what_one_makes(tiny_checkpoint: Path):
+    limits = {"turn_limit_ms": 640, "on_runaway": "accept", "seed": 3}
+    expected = FireRedTTS2(tiny_checkpoint, device="cpu").dialogue(SCRIPT, **limits)
+    model = FireRedTTS2(tiny_checkpoint, device="cpu,cpu")
+    try:
+        made = model.dialogue(SCRIPT, **limits)
+    finally:
+        model.studio.engine.close()
+    torch.testing.assert_close(made.audio, expected.audio, atol=1e-5, rtol=0)
+    with pytest.raises(ValueError, match="unknown device 'tpu'"):
+        FireRedTTS2(tiny_checkpoint, device="cpu,tpu")
+
+
+def test_as_many_slots_as_fit(tiny_checkpoint: Path):
+    model = FireRedTTS2(tiny_checkpoint, device="cpu", num_slots="auto")
+    assert len(model.studio.engine.scheduler.slots) > 1
+    with pytest.raises(ValueError, match=r"slots of .* rows take"):
+        FireRedTTS2(tiny_checkpoint, device="cpu", num_slots=10_000_000)
+
+
 def test_types_by_name():
     cpu, cuda = torch.device("cpu"), torch.device("cuda")
     assert resolve_dtype("auto", False, "auto", cpu) == "float32"

@@ -16,7 +16,7 @@ from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, one_line
 from fireredtts2.cli.outputs import Outputs
 from fireredtts2.cli.progress import speech_progress
 from fireredtts2.config import OUTPUT_RATE_HZ
-from fireredtts2.engine.device import DTypeName, resolve_device
+from fireredtts2.engine.device import DTypeName, resolve_devices
 from fireredtts2.fireredtts2 import FireRedTTS2
 from fireredtts2.narration.errors import SpeechError
 from fireredtts2.speech import AudioChunk, Progress
@@ -106,7 +106,7 @@ def load_model(
 ) -> FireRedTTS2:
     """Loads a checkpoint; what is wrong with it, and not with the options, has its own code."""
     with blamed_on(ExitCode.USAGE):
-        resolved = resolve_device(device)
+        resolved = resolve_devices(device)
         if dtype not in get_args(DTypeName):
             raise ValueError(f"--dtype {dtype}; allowed: {', '.join(get_args(DTypeName))}")
     logger.debug("loading %s on %s", model, resolved)

@@ -41,6 +41,20 @@ def resolve_device(name: str | torch.device) -> torch.device:
     return device
 
 
+def resolve_devices(names: str | torch.device) -> list[torch.device]:
+    """One device, or several as in "cuda:0,cuda:1".
+
+    Raises:
+        ValueError: one of them is unknown or not there, or they are of several kinds.
+    """
+    if not isinstance(names, str):
+        return [resolve_device(names)]
+    devices = [resolve_device(name.strip()) for name in names.split(",")]
+    if len({device.type for device in devices}) > 1:
+        raise ValueError(f"device {names!r}: several must be of one kind")
+    return devices
+
+
 def resolve_dtype(
     name: DTypeName, use_bf16: bool, device_name: str | torch.device, device: torch.device
 ) -> WeightKind:

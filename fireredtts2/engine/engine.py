@@ -99,7 +99,7 @@ class Engine:
     # --- The stages ---------------------------------------------------------------------------
 
     def _seat(self) -> None:
-        while (slot := self.scheduler.seat()) is not None:
+        while (slot := self.scheduler.seat(self.model_runner.swap_rows)) is not None:
             request = self._request(slot)
             with self._failing([slot]):
                 self.model_runner.begin(
@@ -110,6 +110,15 @@ class Engine:
                     request.seed,
                 )
                 self.codec_runner.start(slot.index, request.max_frames)
+            self._borrow()  # before another job gets the slot that lends
+
+    def _borrow(self) -> None:
+        """Rows that another slot has read are copied, which is cheaper."""
+        for slot in self.scheduler.borrowing:
+            assert slot.donor is not None
+            with self._failing([slot]):
+                self.model_runner.copy_rows(slot.donor.index, slot.index, slot.num_lent_rows)
+                self.scheduler.note_copied(slot)
 
     def _read(self) -> None:
         for piece in self.scheduler.pieces():
@@ -117,6 +126,7 @@ class Engine:
             with self._failing([piece.slot]):
                 self.model_runner.read(piece.slot.index, block.part(piece.begin, piece.end))
                 self.scheduler.note_read(piece)
+            self._borrow()
 
     def _frames(self, speaking: Sequence[Slot[Request]]) -> Sequence[Tensor]:
         """One frame for each; none when an error came up."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import TypeVar
 
 import torch
@@ -10,12 +11,25 @@ from torch import nn
 from fireredtts2.checkpoint import CheckpointFolder, GenType
 from fireredtts2.codec.codec import RedCodec
 from fireredtts2.config import MAX_CONTEXT_ROWS
-from fireredtts2.engine.codec_runner import CodecRunner
+from fireredtts2.engine.codec_runner import GROWTH_FRAMES, CodecRunner
 from fireredtts2.engine.engine import Engine
+from fireredtts2.engine.memory_plan import (
+    Auto,
+    Costs,
+    codec_bytes,
+    free_bytes,
+    plan_memory,
+    row_bytes,
+)
 from fireredtts2.engine.model_runner import ModelRunner
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.fused import FusedDualTransformer, WeightKind
 from fireredtts2.weights import StateDict, build_empty, check_fit, load_into
+
+logger = logging.getLogger(__name__)
+
+#: Room of the codec's state for a turn of the usual limit, 30 s.
+PLANNED_FRAMES = 2 * GROWTH_FRAMES
 
 Model = TypeVar("Model", bound=nn.Module)
 
@@ -49,12 +63,16 @@ def load_codec(folder: CheckpointFolder, state: StateDict, device: torch.device)
 
 
 def build_engine(
-    model: DualTransformer | FusedDualTransformer, codec: RedCodec, num_slots: int
+    model: DualTransformer | FusedDualTransformer,
+    codec: RedCodec,
+    num_slots: int | Auto,
+    window_rows: int | Auto = "auto",
 ) -> Engine:
-    """An engine whose slots hold a whole context window each.
+    """An engine whose slots hold a whole context window each, or as much of it as fits.
 
     Raises:
-        ValueError: the language model and the codec do not belong together.
+        ValueError: the language model and the codec do not belong together, or so many slots with
+            such windows do not fit in memory.
     """
     num_codebooks = model.config.audio_num_codebooks
     if num_codebooks > codec.num_codebooks:
@@ -63,8 +81,16 @@ def build_engine(
             f"{codec.num_codebooks}: they do not belong together"
         )
     max_rows = min(MAX_CONTEXT_ROWS, model.config.backbone.max_seq_len)
-    runner = ModelRunner(model, num_slots, max_rows, codec.config.rvq.codebook_size)
-    return Engine(runner, CodecRunner(codec, num_slots))
+    costs = Costs(
+        row_bytes(model.config.backbone, model.new_cache(1, 1).keys.itemsize),
+        codec_bytes(codec.config.acoustic_decoder, PLANNED_FRAMES),
+    )
+    # The weights are there already: what is free now is free for slots.
+    plan = plan_memory(free_bytes(model.device), costs, max_rows, num_slots, window_rows)
+    logger.info("%s: %s", model.device, plan.summary)
+    size = codec.config.rvq.codebook_size
+    runner = ModelRunner(model, plan.num_slots, plan.window_rows, size)
+    return Engine(runner, CodecRunner(codec, plan.num_slots))
 
 
 def _loaded(

@@ -76,6 +76,10 @@ class ModelRunner:
         """Gives `target` the first rows that `source` has read: cheaper than reading them again."""
         self._cache.copy_rows(source, target, num_rows)
 
+    def swap_rows(self, first: int, second: int) -> None:
+        """Exchanges what two slots have read."""
+        self._cache.swap_rows(first, second)
+
     def read(self, slot: int, rows: Rows) -> None:
         """Adds rows to a slot in one pass."""
         tokens, mask = rows.tokens[None].to(self._device), rows.mask[None].to(self._device)

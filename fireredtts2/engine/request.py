@@ -102,7 +102,7 @@ class Request:
         """Whether so much audio waits for the reader that no more is made for now."""
         if self.max_unread_s is None:
             return False
-        return sum(len(chunk) for chunk in self.chunks) > self.max_unread_s * OUTPUT_RATE_HZ
+        return sum(len(chunk) for chunk in self.chunks.copy()) > self.max_unread_s * OUTPUT_RATE_HZ
 
     @property
     def num_spoken(self) -> int:

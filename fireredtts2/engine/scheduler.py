@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
-from typing import Generic, Protocol, TypeVar
+import logging
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import Generic
 
-#: Rows read in one pass. Pieces are cut from each block's beginning, whatever the schedule, so that
-#: a run repeats to the bit.
-PIECE_ROWS = 256
+from fireredtts2.engine.kept_work import KeptWork, Loss
+from fireredtts2.engine.slot import JobT, Piece, Slot
+
+logger = logging.getLogger(__name__)
+
 #: Rows read in one step while somebody listens: about the work of a few frames.
 BUSY_READ_ROWS = 256
 #: Steps of waiting that weigh as much as one level of priority (5 s of speech).
@@ -17,92 +20,6 @@ AGEING_STEPS = 63
 
 class QueueFullError(RuntimeError):
     """No more requests can wait; try again later."""
-
-
-class Keyed(Protocol):
-    """Rows that are kept or dropped together; equal keys mean equal rows."""
-
-    @property
-    def key(self) -> bytes: ...
-
-    def __len__(self) -> int: ...
-
-
-class Job(Protocol):
-    """What the scheduler needs to know of a request."""
-
-    @property
-    def blocks(self) -> Sequence[Keyed]: ...
-
-    @property
-    def priority(self) -> int: ...
-
-    @property
-    def is_held(self) -> bool:
-        """Whether its reader lags so far behind that it gets no more frames for now."""
-        ...
-
-
-JobT = TypeVar("JobT", bound=Job)
-
-
-@dataclass
-class Slot(Generic[JobT]):
-    """One row of the model's state.
-
-    Attributes:
-        index: the row.
-        job: who sits in it.
-        keys: of the whole blocks that the row's cache surely holds, in order.
-        next_row: how much of the first block that is not among `keys` has been read.
-        seated: when its job came, in order of coming.
-        last_used: when a job last left it, for choosing which memory to give up.
-    """
-
-    index: int
-    job: JobT | None = None
-    keys: list[bytes] = field(default_factory=list)
-    next_row: int = 0
-    seated: int = 0
-    last_used: int = 0
-
-    def num_shared(self, job: JobT) -> int:
-        """How many of the job's first blocks this slot holds. The last block is always read."""
-        shared = 0
-        for held, block in zip(self.keys, job.blocks[:-1], strict=False):
-            if held != block.key:
-                break
-            shared += 1
-        return shared
-
-    @property
-    def num_kept_rows(self) -> int:
-        """Rows of its job that the cache holds in whole blocks."""
-        assert self.job is not None
-        return sum(len(block) for block in self.job.blocks[: len(self.keys)])
-
-    def next_piece(self) -> Piece[JobT] | None:
-        """What its job has to read next. The very last row is left for the first frame."""
-        assert self.job is not None
-        number = len(self.keys)
-        is_last = number == len(self.job.blocks) - 1
-        end = len(self.job.blocks[number]) - is_last
-        if self.next_row >= end:
-            return None
-        return Piece(self, number, self.next_row, min(end, self.next_row + PIECE_ROWS))
-
-
-@dataclass(frozen=True)
-class Piece(Generic[JobT]):
-    """Rows `begin` to `end` of one block of a slot's job."""
-
-    slot: Slot[JobT]
-    block: int
-    begin: int
-    end: int
-
-    def __len__(self) -> int:
-        return self.end - self.begin
 
 
 @dataclass
@@ -130,6 +47,7 @@ class Scheduler(Generic[JobT]):
         self._waiting: list[_Waiting[JobT]] = []
         self._step = 0
         self._clock = 0
+        self._kept_work = KeptWork(num_slots)
 
     @property
     def live(self) -> list[Slot[JobT]]:
@@ -146,8 +64,33 @@ class Scheduler(Generic[JobT]):
         ]
 
     @property
+    def borrowing(self) -> list[Slot[JobT]]:
+        """Slots whose donor holds more of their job than they do.
+
+        `num_lent_rows` rows are to be copied before anything else is done with either; then comes
+        `note_copied`. Whole blocks of a donor do not change while it reads or speaks.
+        """
+        return [slot for slot in self.live if slot.num_lent > len(slot.keys)]
+
+    @property
     def num_waiting(self) -> int:
         return len(self._waiting)
+
+    @property
+    def has_work(self) -> bool:
+        """Whether a step would take anybody further: not where readers hold everyone up."""
+        live = self.live
+        if self._waiting and len(live) < len(self.slots):
+            return True
+        return bool(self.speaking) or any(slot.next_piece() is not None for slot in live)
+
+    def num_held_rows(self, job: JobT) -> int:
+        """Rows of a job that would not have to be read.
+
+        Any thread may ask, also during a step: what comes is then a step old at most.
+        """
+        shared = max(slot.num_shared(job) for slot in self.slots)
+        return sum(len(block) for block in job.blocks[:shared])
 
     # --- Queue and slots ----------------------------------------------------------------------
 
@@ -168,19 +111,58 @@ class Scheduler(Generic[JobT]):
         """A step begins: who waits grows older."""
         self._step += 1
 
-    def seat(self) -> Slot[JobT] | None:
-        """Gives the most urgent waiting job the free slot that remembers most of its rows."""
+    def seat(self, swap: Callable[[int, int], None] | None = None) -> Slot[JobT] | None:
+        """Gives the most urgent waiting job a free slot; it may be `borrowing` then.
+
+        Args:
+            swap: exchanges what two slots' caches hold. With it the job sits low where a high slot
+                would be the best to give up: a frame costs by the highest slot that speaks.
+        """
         free = [slot for slot in self.slots if slot.job is None]
         if not self._waiting or not free:
             return None
         first = max(self._waiting, key=self._urgency)  # of equals the one that came first
-        self._waiting.remove(first)
         job = first.job
-        slot = max(free, key=lambda slot: (slot.num_shared(job), -slot.last_used))
+        slot = self._least_missed(free, job)
+        if swap is not None and all(slot.index > live.index for live in self.live):
+            self._exchange(slot, free[0], swap)
+            slot = free[0]
+        self._waiting.remove(first)
         slot.keys = slot.keys[: slot.num_shared(job)]
         self._clock += 1
         slot.job, slot.next_row, slot.seated = job, 0, self._clock
+        others = [other for other in self.slots if other is not slot]
+        slot.donor = max(others, key=lambda other: other.num_shared(job), default=None)
+        num_found = max(len(slot.keys), slot.num_lent)
+        self._kept_work.note_found([block.key for block in job.blocks[:num_found]])
         return slot
+
+    def _least_missed(self, free: Sequence[Slot[JobT]], job: JobT) -> Slot[JobT]:
+        """The free slot whose memory is the least loss; of equals the one longest unused."""
+        self._kept_work.look(slot.keys for slot in self.slots)
+
+        def rank(slot: Slot[JobT]) -> tuple[int, int, int]:
+            num_shared = slot.num_shared(job)
+            loss = self._kept_work.loss(slot.keys, num_shared)
+            # Blocks that are shared are copied from elsewhere for little; none at all is better.
+            return loss, -num_shared if loss is Loss.NOTHING else 0, slot.last_used
+
+        return min(free, key=rank)
+
+    @staticmethod
+    def _exchange(high: Slot[JobT], low: Slot[JobT], swap: Callable[[int, int], None]) -> None:
+        """Two free slots' memories change places; where that fails both are forgotten."""
+        if high is low or not (high.keys or low.keys):
+            return
+        memories = (low.keys, low.last_used), (high.keys, high.last_used)
+        # NOTE: nothing is claimed until it is there.
+        high.keys, low.keys = [], []
+        try:
+            swap(high.index, low.index)
+        except Exception as error:
+            logger.warning("two slots' memories are lost", exc_info=error)
+            return
+        (high.keys, high.last_used), (low.keys, low.last_used) = memories
 
     def _urgency(self, waiting: _Waiting[JobT]) -> float:
         return waiting.job.priority + (self._step - waiting.since) / AGEING_STEPS
@@ -188,7 +170,7 @@ class Scheduler(Generic[JobT]):
     def release(self, slot: Slot[JobT], last_key: bytes | None) -> None:
         """Frees a slot; `last_key` names its last block with the frames made since, if kept."""
         self._clock += 1
-        slot.job = None
+        slot.job = slot.donor = None
         slot.next_row = 0
         slot.last_used = self._clock
         if last_key is not None:
@@ -227,6 +209,21 @@ class Scheduler(Generic[JobT]):
         if piece.end == len(block):
             slot.keys.append(block.key)
             slot.next_row = 0
+            self._offer(slot)
+
+    def note_copied(self, slot: Slot[JobT]) -> None:
+        """The rows that its donor lent are in the slot's cache."""
+        assert slot.donor is not None
+        assert slot.num_lent > len(slot.keys)
+        slot.keys = slot.donor.keys[: slot.num_lent]
+        slot.next_row = 0
+        slot.donor = None
+
+    def _offer(self, donor: Slot[JobT]) -> None:
+        """A block has been read: others that were about to read the same may copy it."""
+        for slot in self.live:
+            if slot.job is not None and donor.num_shared(slot.job) > len(slot.keys):
+                slot.donor = donor
 
     @staticmethod
     def _num_unread(slot: Slot[JobT]) -> int:

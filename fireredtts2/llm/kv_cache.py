@@ -91,6 +91,14 @@ class KVCache:
         self.values[:, target, :, :length] = self.values[:, source, :, :length]
         self.lengths[target] = length
 
+    def swap_rows(self, first: int, second: int) -> None:
+        """Exchanges what two rows hold."""
+        rows = [first, second]
+        length = int(self.lengths[rows].max())
+        for held in (*self.keys, *self.values):  # layer by layer: little room is needed
+            held[rows, :, :length] = held[rows[::-1], :, :length]
+        self.lengths[rows] = self.lengths[rows[::-1]]
+
     def extend(
         self, layer: int, keys: Tensor, values: Tensor, place: Place
     ) -> tuple[Tensor, Tensor]:

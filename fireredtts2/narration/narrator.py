@@ -10,8 +10,8 @@ import torch
 from torch import Tensor
 
 from fireredtts2.config import OUTPUT_RATE_HZ
-from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.errors import RequestFailedError
+from fireredtts2.engine.front import AnyEngine
 from fireredtts2.narration.conversation import Context, Spoken
 from fireredtts2.narration.errors import SpeechError
 from fireredtts2.narration.options import Options
@@ -55,7 +55,7 @@ class Narrator:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         context: Context,
         options: Options,
         encode: Callable[[Tensor], Tensor],

@@ -11,7 +11,9 @@ import torch
 
 from fireredtts2.checkpoint import CheckpointFolder, GenType
 from fireredtts2.config import DEFAULT_TOPK, LLMConfig
-from fireredtts2.engine.loading import build_engine, load_fused_llm
+from fireredtts2.engine.front import AnyEngine, Front
+from fireredtts2.engine.loading import build_engine, load_codec, load_fused_llm
+from fireredtts2.engine.memory_plan import Auto
 from fireredtts2.llm.fused import WeightKind
 from fireredtts2.llm.sampling import SamplingParams
 from fireredtts2.llm.tokenizer import TextTokenizer
@@ -65,38 +67,52 @@ class Studio:
     Args:
         pretrained_dir: a checkpoint folder, or "mini".
         gen_type: which of its language models.
-        device: where to compute.
+        devices: where to compute; with more than one, an engine on each.
         weights: of the language model.
-        num_slots: turns spoken at the same time.
+        num_slots: turns spoken at the same time, on each device; "auto": as many as fit.
     """
 
     def __init__(
         self,
         pretrained_dir: str | Path,
         gen_type: GenType,
-        device: torch.device,
+        devices: Sequence[torch.device],
         weights: WeightKind,
-        num_slots: int,
+        num_slots: int | Auto,
     ) -> None:
         folder = CheckpointFolder(pretrained_dir)
         self.gen_type = gen_type
-        self.device = device
-        llm = load_fused_llm(folder, gen_type, device, weights)
-        self._advised = advised_sampling(llm.config)
-        self.prompter = Prompter.from_checkpoint(folder, device)
+        self.device = devices[0]
+        self.prompter = Prompter.from_checkpoint(folder, self.device)
         self.codec, self.voices = self.prompter.codec, self.prompter.library
-        self.engine = build_engine(llm, self.codec, num_slots)
+        self.engine = self._engine(folder, devices, weights, num_slots)
+        config = self.engine.model_runner.model.config
+        self._advised = advised_sampling(config)
         text = folder.text_config
         self._typesetter = Typesetter(self.prompter.frontend, text.piece_bytes)
         self._pace = Pace(text.max_frames_per_unit, text.min_frames_per_unit)
-        num_codebooks = llm.config.audio_num_codebooks
         tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
-        if tokenizer.vocab_size > llm.config.text_vocab_size:
+        if tokenizer.vocab_size > config.text_vocab_size:
             raise ValueError(
                 f"{folder.tokenizer_path}: {tokenizer.vocab_size} tokens, of which the language "
-                f"model knows {llm.config.text_vocab_size}: they do not belong together"
+                f"model knows {config.text_vocab_size}: they do not belong together"
             )
-        self._layout = Layout(tokenizer, num_codebooks, llm.config.audio_vocab_size)
+        self._layout = Layout(tokenizer, config.audio_num_codebooks, config.audio_vocab_size)
+
+    def _engine(
+        self,
+        folder: CheckpointFolder,
+        devices: Sequence[torch.device],
+        weights: WeightKind,
+        num_slots: int | Auto,
+    ) -> AnyEngine:
+        """An engine, or one on each device behind a front."""
+        engines = []
+        for number, device in enumerate(devices):
+            llm = load_fused_llm(folder, self.gen_type, device, weights)
+            codec = load_codec(folder, folder.read_codec(), device) if number else self.codec
+            engines.append(build_engine(llm, codec, num_slots))
+        return engines[0] if len(engines) == 1 else Front(engines)
 
     def options(self, values: Mapping[str, Any]) -> Options:
         """Options as the caller gave them, and for the rest as this model is best sampled.

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from fireredtts2.config import FRAME_RATE_HZ
-from fireredtts2.engine.engine import Engine
+from fireredtts2.engine.front import AnyEngine
 from fireredtts2.engine.request import (
     LIVE_CHUNK_FRAMES,
     WHOLE_CHUNK_FRAMES,
@@ -79,7 +79,7 @@ class Take:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: AnyEngine,
         context: Context,
         speaker: str,
         text: str,

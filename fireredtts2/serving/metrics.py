@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-from fireredtts2.engine.engine import Engine
+from fireredtts2.engine.front import AnyEngine
 
 LATENCY_BUCKETS_S = (0.02, 0.04, 0.08, 0.15, 0.3, 0.6, 1.2, 2.5, 5.0, 10.0)
 
@@ -16,7 +16,7 @@ class Metrics:
         engine: whose slots and queue are shown.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: AnyEngine) -> None:
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "fireredtts2_requests_total",

@@ -528,3 +528,75 @@ def num_live_tensors(engine: Engine) -> int:
 def test_a_request_must_fit(max_frames: int, shown: str):
     with pytest.raises(ValueError, match=shown):
         scripted_engine().add(request(max_frames=max_frames))
+
+
+# --- Kept work that is shared -------------------------------------------------------------------
+
+
+def test_what_another_slot_has_read_is_copied_and_sounds_the_same():
+    engine = scripted_engine([20, 6, 6], num_slots=3)
+    speaks, late, last = (request(f"Text {n}", 30, seed=n) for n in range(3))
+    engine.add(speaks)
+    engine.step()
+    for one in (late, last):
+        before = engine.model_runner.num_prefilled_rows
+        run(engine, one)
+        read = engine.model_runner.num_prefilled_rows - before
+        assert read == len(one.blocks[-1]) - 1
+    run(engine)
+    while speaks.finish is None:
+        engine.step()
+    for one, length in ((speaks, 20), (late, 6), (last, 6)):
+        again = request(f"Text {one.seed}", 30, seed=one.seed)
+        [expected] = run(scripted_engine([length]), again)
+        assert torch.equal(one.codes, again.codes)
+        heard = torch.cat(list(one.chunks))
+        torch.testing.assert_close(heard, expected, atol=1e-5, rtol=0)
+
+
+def test_who_comes_together_reads_the_voice_once():
+    engine = scripted_engine([5] * 3, num_slots=3)
+    asked = [request(f"Text {n}", 9, seed=n) for n in range(3)]
+    run(engine, *asked)
+    texts = sum(len(one.blocks[-1]) - 1 for one in asked)
+    assert engine.model_runner.num_prefilled_rows == len(asked[0].blocks[0]) + texts
+    for one in asked:
+        again = request(f"Text {one.seed}", 9, seed=one.seed)
+        run(scripted_engine([5]), again)
+        assert torch.equal(one.codes, again.codes)
+
+
+def test_an_error_while_copying_costs_one_request(monkeypatch: pytest.MonkeyPatch):
+    engine = scripted_engine([9] * 3, num_slots=2)
+    speaks, late = request("One", 20, seed=1), request("Two", 20, seed=2)
+    engine.add(speaks)
+    engine.step()
+    monkeypatch.setattr(engine.model_runner, "copy_rows", broken(RuntimeError("bad luck")))
+    run(engine, late)
+    monkeypatch.undo()
+    assert late.finish is FinishReason.FAILED
+    while speaks.finish is None:
+        engine.step()
+    again, fresh = request("Two", 20, seed=2), request("Two", 20, seed=2)
+    run(engine, again)
+    run(scripted_engine([9]), fresh)
+    assert torch.equal(again.codes, fresh.codes)
+
+
+def test_one_listener_sits_in_the_first_slot_whatever_is_kept():
+    engine = scripted_engine([6] * 9, num_slots=3)
+    used = []
+    for n in range(5):
+        one, again = request(f"Text {n}", 30, seed=n), request(f"Text {n}", 30, seed=n)
+        engine.add(one)
+        engine.step()
+        used += [slot.index for slot in engine.scheduler.live]
+        run(engine)
+        while one.finish is None:
+            engine.step()
+        run(scripted_engine([6]), again)
+        assert torch.equal(one.codes, again.codes)
+    assert used == [0] * 5
+    voice = len(one.blocks[0])
+    texts = sum(len(request(f"Text {n}").blocks[-1]) - 1 for n in range(5))
+    assert engine.model_runner.num_prefilled_rows == voice + texts
