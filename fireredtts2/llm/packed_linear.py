@@ -15,6 +15,8 @@ from torch import Tensor, nn
 INT8_LEVELS = 127
 #: Beyond so many rows the products count, not the bytes: the weight is widened once instead.
 WIDEN_FROM_ROWS = 16
+#: The int8 kernel reads rows in such steps; for others it is not safe.
+KERNEL_STEP = 16
 
 
 class PackedLinear:
@@ -64,7 +66,7 @@ class Int8Linear:
 
     def __call__(self, x: Tensor) -> Tensor:
         rows = x.view(-1, x.shape[-1])
-        if rows.shape[0] >= WIDEN_FROM_ROWS:
+        if rows.shape[0] >= WIDEN_FROM_ROWS or rows.shape[1] % KERNEL_STEP:
             return F.linear(x, self.widened(), self.bias)
         # The kernel behind torch's own quantized linear layers; on a CPU fast in bfloat16 alone.
         out = torch._weight_int8pack_mm(rows, self.weight, self.scales)

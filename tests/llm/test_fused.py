@@ -97,7 +97,7 @@ def test_a_model_that_is_freed_on_the_way_holds_nothing():
 
 
 @pytest.mark.parametrize("rows", [1, WIDEN_FROM_ROWS - 1, WIDEN_FROM_ROWS])
-@pytest.mark.parametrize("shape", [(64, 32), (32, 64)])
+@pytest.mark.parametrize("shape", [(64, 32), (32, 64), (32, 24), (24, 8)])
 def test_packed_layers_multiply(rows: int, shape: tuple[int, int]):
     generator = torch.Generator().manual_seed(rows)
     weight = torch.randn(shape, generator=generator)
