@@ -2,7 +2,7 @@
 
 `FusedDualTransformer` is made from a loaded `DualTransformer`, its plain twin, and answers the same
 calls. Projections that read one row are one matrix, norm scales are part of the weights after them,
-the depth decoder's input table is projected in advance, and weights may be bfloat16 or int8. The
+the depth decoder's input table is projected in advance, and weights may have 16 or 8 bits. The
 residual stream and the norms stay float32 whatever the weights are.
 """
 
@@ -57,16 +57,12 @@ class FusedBlock:
         joined = self.qkv(x)
         turned, values = joined.split((self.turned, joined.shape[-1] - self.turned), -1)
         turned = turned.view(batch, num_steps, heads + kv_heads, self.head_dim)
-        queries, keys = span.rotate_wide(turned).transpose(1, 2).split(self.groups, 1)
-        values = values.view(batch, num_steps, kv_heads, self.head_dim).transpose(1, 2)
+        kept = cache.keys.dtype
+        queries, keys = span.rotate_wide(turned).to(kept).transpose(1, 2).split(self.groups, 1)
+        values = values.view(batch, num_steps, kv_heads, self.head_dim).to(kept).transpose(1, 2)
         keys, values = cache.extend(self.layer, keys, values, span.place)
         mixed = F.scaled_dot_product_attention(
-            queries.to(keys.dtype),
-            keys,
-            values,
-            span.mask,
-            is_causal=span.causal,
-            enable_gqa=heads != kv_heads,
+            queries, keys, values, span.mask, is_causal=span.causal, enable_gqa=heads != kv_heads
         )
         return self.out(mixed.transpose(1, 2).flatten(2).to(self.dtype))
 

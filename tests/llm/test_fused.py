@@ -88,6 +88,22 @@ def test_smaller_weights_come_close(kind, share: float):
     assert size < share * whole
 
 
+@pytest.mark.parametrize("kind", ["bfloat16", "int8"])
+def test_smaller_weights_batch_as_they_do_alone(kind):
+    plain, numbers, _ = golden.sharp()  # its best codes stand clear of rounding
+    fused = FusedDualTransformer(plain, kind)
+    tokens, mask = numbers["prompt_tokens"][None], numbers["prompt_mask"][None]
+    short = len(tokens[0]) - 3
+    batch = tokens.repeat(2, 1, 1), mask.repeat(2, 1, 1)
+    cache, alone = fused.new_cache(2, 64), fused.new_cache(1, 64)
+    codes = fused.next_frame(*batch, cache, Sampler.greedy(2), [len(tokens[0]), short])
+    expected = fused.next_frame(tokens, mask, alone, Sampler.greedy(1))
+    for _ in range(FRAMES):
+        assert torch.equal(codes[:1], expected)
+        codes = fused.next_frame(*frame_rows(codes), cache, Sampler.greedy(2))
+        expected = fused.next_frame(*frame_rows(expected), alone, Sampler.greedy(1))
+
+
 def test_a_model_that_is_freed_on_the_way_holds_nothing():
     plain = golden.tiny_model()
     expected = frames(copy.deepcopy(plain), [9, 4], SamplingParams(0.9, 6))
