@@ -21,7 +21,9 @@ AudioSource = str | Path | bytes | BinaryIO
 MIN_FILE_RATE_HZ = 8_000
 MAX_FILE_RATE_HZ = 192_000
 MIN_PROMPT_S = 0.4
-MAX_PROMPT_S = 40.0  # four of them, with their texts, leave a window of rows room for a turn
+# The audio of four such prompts takes 2,000 of the window's 3,100 rows, that of a turn of 30 s 375.
+# NOTE: the texts need rows too, by the model's tokenizer: `Conversation` refuses what does not fit.
+MAX_PROMPT_S = 40.0
 SILENCE_PEAK = 1e-3  # -60 dB of full scale
 BLOCK_SAMPLES = 65_536
 

@@ -33,7 +33,8 @@ SUFFIX_FORMATS: dict[str, AudioFormat] = {
 def audio_format(target: AudioTarget, format: str | None = None) -> AudioFormat:
     """The format asked for, or else the one that the target's extension means.
 
-    Standard output, pipes, devices and open files are WAV by default.
+    Standard output, open files, and pipes and devices whose name means no format are WAV by
+    default.
 
     Raises:
         ValueError: an unknown format or extension; lists those that there are.
@@ -45,10 +46,10 @@ def audio_format(target: AudioTarget, format: str | None = None) -> AudioFormat:
         return cast(AudioFormat, format)
     if not isinstance(target, str | Path) or str(target) == STANDARD_OUTPUT:
         return "wav"
-    if is_special(target) and not Path(target).suffix:
-        return "wav"
     suffix = Path(target).suffix.lower()
     if suffix not in SUFFIX_FORMATS:
+        if is_special(target):
+            return "wav"
         known = ", ".join(SUFFIX_FORMATS)
         raise ValueError(f"{target}: extension {suffix!r}; known: {known}; or name a format")
     return SUFFIX_FORMATS[suffix]

@@ -23,6 +23,7 @@ from fireredtts2.audio_writer import (
     open_audio_writer,
     write_audio,
 )
+from fireredtts2.config import DEFAULT_TURN_LIMIT_MS, FRAME_RATE_HZ, MAX_CONTEXT_ROWS
 
 RATE_HZ = 24_000
 FORMATS = ["wav", "wav_float", "flac", "mp3", "opus", "aac"]
@@ -160,11 +161,17 @@ def test_bad_prompts(tmp_path, samples, says):
         read_prompt(path)
 
 
-def test_prompt_with_samples_that_are_no_numbers():
+@pytest.mark.parametrize("value", [torch.nan, torch.inf, -torch.inf])
+def test_prompt_with_samples_that_are_no_numbers(value):
     audio = torch.ones(16_000)
-    audio[9] = torch.nan
+    audio[9] = value
     with pytest.raises(ValueError, match="NaN or infinite"):
         check_prompt(audio)
+
+
+def test_audio_of_four_longest_prompts_and_a_turn_fits_in_the_window():
+    seconds = 4 * MAX_PROMPT_S + DEFAULT_TURN_LIMIT_MS / 1_000
+    assert seconds * FRAME_RATE_HZ < MAX_CONTEXT_ROWS
 
 
 def test_long_prompt_as_samples():
@@ -230,6 +237,12 @@ def test_extension_chooses_the_format(name, format):
     assert audio_format(name) == format
     assert audio_format(name, "pcm") == "pcm"
     assert audio_format("-") == audio_format(io.BytesIO()) == "wav"
+
+
+def test_a_pipe_is_wav_unless_its_name_means_another(tmp_path):
+    for name, format in (("pipe", "wav"), ("to.player", "wav"), ("to.mp3", "mp3")):
+        os.mkfifo(tmp_path / name)
+        assert audio_format(tmp_path / name) == format
 
 
 def test_unknown_formats_list_the_known():

@@ -18,6 +18,7 @@ from fireredtts2.cli.errors import CommandError, ExitCode, judge, one_line
 from fireredtts2.cli.examples import EXAMPLES
 from fireredtts2.cli.progress import clock
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.voices import Voice
 from tests import tiny
 from tests.shell import FRAMES_PER_TURN, Shell
 
@@ -312,14 +313,37 @@ def test_a_script_may_name_its_speakers_and_voices(shell: Shell) -> None:
     ("voice", "message"),
     [
         ("S4=af_heart", "no such speaker; the script has S1, S2"),
+        ("S1=other_codec.safetensors", "make it again from its clip with `fireredtts2 voices add`"),
         ("Zoe=af_heart", "no such speaker; the script has S1, S2"),
         ("af_heart", "write SPEAKER=VOICE"),
     ],
 )
-def test_voices_for_nobody(shell: Shell, script: Path, voice: str, message: str) -> None:
+def test_voices_that_do_not_fit(shell: Shell, script: Path, voice: str, message: str) -> None:
+    codes = torch.zeros(tiny.NUM_CODEBOOKS, 12, dtype=torch.long)
+    Voice("other", codes, "Said.", codec_id="0" * 16).save("other_codec.safetensors")
     result = shell("dialogue", "script.txt", "-o", "a.wav", "--voice", voice)
     assert result.code == ExitCode.USAGE
     assert message in result.errors
+
+
+def test_help_says_what_becomes_of_a_voice_for_nobody(shell: Shell) -> None:
+    page = " ".join(re.findall(r"[\w=-]+", shell("dialogue", "--help").text))
+    assert "A speaker that the script does not have is an error" in page
+
+
+def test_names_that_differ_in_case_only(shell: Shell) -> None:
+    """Case counts where it must, and only there."""
+    (shell.folder / "two.txt").write_text("anna: Are you there?\nAnna: I am.\n")
+    for voice in ("anna", "S1", "Anna", "S2"):
+        given = ("--voice", f"{voice}=af_heart", "--seed", "1", "-o", f"{voice}_.wav")
+        assert shell("dialogue", "two.txt", *given).code == 0
+    first, one, second, two = (samples(Path(f"{n}_.wav")) for n in ("anna", "S1", "Anna", "S2"))
+    assert np.array_equal(first, one)
+    assert np.array_equal(second, two)
+    assert not np.array_equal(first, second)
+    either = shell("dialogue", "two.txt", "--voice", "ANNA=af_heart", "-o", "a.wav")
+    assert either.code == ExitCode.USAGE
+    assert "no such speaker; the script has S1 (anna), S2 (Anna)" in either.errors
 
 
 def interrupt_in(turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -375,6 +399,13 @@ def test_ctrl_c_keeps_finished_turns_and_nothing_half(
         (("say", "Hi.", "-o", "a.wav", "--voice", "af_hart"), ExitCode.USAGE, "af_heart"),
         (("say", "Hi.", "-o", "a.wav", "--voice", "x.safetensors"), ExitCode.USAGE, "no such"),
         (("say", "Hi.", "-o", "a.wav", "--temperature", "-1"), ExitCode.USAGE, "temperature"),
+        (("say", "Hi.", "-o", "a.wav", "--turn-limit", "0.01"), ExitCode.USAGE, "at least 0.08"),
+        (("say", "Hi.", "-o", "a.wav", "--turn-limit", "nan"), ExitCode.USAGE, "--turn-limit nan"),
+        (
+            ("say", "Hi.", "-o", "a.wav", "--turn-limit", "999"),
+            ExitCode.USAGE,
+            "lower --turn-limit",
+        ),
         (("say", "Hi.", "-o", "a.wav", "--device", "tpu"), ExitCode.USAGE, "cpu"),
         (("say", "Hi.", "-o", "a.wav", "--device", "cuda:99"), ExitCode.USAGE, "cpu"),
         (("say", "Hi.", "-o", "a.wav", "--dtype", "int4"), ExitCode.USAGE, "bfloat16"),
@@ -445,19 +476,83 @@ def test_a_damaged_checkpoint(shell: Shell, voiced_checkpoint: Path, name: str) 
     assert result.errors.count("\n") == 1
 
 
+FAILED = ("dialogue", "script.txt", "--turn-limit", "0.8")
+INTO_TURNS = ("-o", "a.wav", "--turns", "turns")
+SENT = ("--stream", "-o", "-")
+
+
+@pytest.mark.parametrize(
+    ("num_finished", "outputs", "kept"),
+    [
+        (0, ("-o", "a.wav"), "nothing was written"),
+        (1, ("-o", "a.wav"), "nothing was written (--turns FOLDER keeps finished turns)"),
+        (0, INTO_TURNS, "nothing was written"),
+        (1, INTO_TURNS, "1 finished turn is in turns, nothing else was written"),
+        (2, INTO_TURNS, "2 finished turns are in turns, nothing else was written"),
+        (0, SENT, "no turn was finished before it"),
+        (1, SENT, "1 finished turn went to standard output"),
+        (
+            2,
+            (*SENT, "--turns", "turns"),
+            "2 finished turns went to standard output and are in turns",
+        ),
+    ],
+)
 def test_a_turn_that_does_not_end(
-    shell: Shell, script: Path, turn_lengths: list[int | None]
+    shell: Shell,
+    script: Path,
+    turn_lengths: list[int | None],
+    num_finished: int,
+    outputs: tuple[str, ...],
+    kept: str,
 ) -> None:
-    turn_lengths[:] = [FRAMES_PER_TURN]
-    result = shell(
-        *("dialogue", "script.txt", "-o", "a.wav", "--turns", "turns", "--turn-limit", "0.8")
-    )
+    turn_lengths[:] = [FRAMES_PER_TURN] * num_finished
+    result = shell(*FAILED, *outputs)
     assert result.code == ExitCode.SPEECH
-    assert "turn 2" in result.errors
-    assert "1 finished turns are in turns" in result.errors
+    assert f"turn {num_finished + 1} (" in result.errors
+    assert f"; {kept}; to go on, try another --seed, or --on-runaway cut\n" in result.errors
     assert "`" not in result.errors, "nothing that only a program can follow"
     assert not (shell.folder / "a.wav").exists()
-    assert [path.name for path in (shell.folder / "turns").iterdir()] == ["001_S1.wav"]
+    if "--turns" in outputs:
+        assert len(list((shell.folder / "turns").iterdir())) == num_finished
+
+
+def test_a_turn_that_fails_where_cutting_was_allowed(
+    shell: Shell, script: Path, turn_lengths: list[int | None]
+) -> None:
+    turn_lengths[:] = [FRAMES_PER_TURN, 0, 0, 0]
+    result = shell(*FAILED, "--on-runaway", "cut", "-o", "a.wav")
+    assert result.code == ExitCode.SPEECH
+    assert result.errors.endswith("; to go on, try another --seed\n")
+
+
+def test_another_seed_is_not_advised_where_the_machine_failed(
+    shell: Shell, script: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> torch.Tensor:
+        raise RuntimeError("the card fell off the bus")
+
+    monkeypatch.setattr(tiny.ScriptedRunner, "next_frames", fail)
+    result = shell("dialogue", "script.txt", "-o", "a.wav")
+    assert result.code == ExitCode.SPEECH
+    assert "fell off the bus" in result.errors
+    assert result.errors.endswith("; nothing was written\n")
+
+
+@pytest.mark.parametrize("more", [(), ("--stream",)])
+def test_a_pipe_has_what_was_finished(
+    shell: Shell, script: Path, turn_lengths: list[int | None], more: tuple[str, ...]
+) -> None:
+    path = shell.folder / "pipe"
+    os.mkfifo(path)
+    heard: list[bytes] = []
+    reader = threading.Thread(target=lambda: heard.append(path.read_bytes()))
+    reader.start()
+    turn_lengths[:] = [FRAMES_PER_TURN]
+    result = shell(*FAILED, "-o", "pipe", *more)
+    reader.join(10)
+    assert "; 1 finished turn went to pipe; to go on" in result.errors
+    assert len(heard[0]) > 2 * TURN_SAMPLES
 
 
 def test_a_turn_that_is_cut(shell: Shell, turn_lengths: list[int | None]) -> None:
@@ -467,7 +562,9 @@ def test_a_turn_that_is_cut(shell: Shell, turn_lengths: list[int | None]) -> Non
         result = shell("say", "Hello.", "-o", "a.wav", *limits, mode)
         assert result.code == 0, result.errors
         # Whoever accepts the limit has asked for it.
-        assert ("turn 1 was cut at its time limit" in result.errors) == (mode == "cut")
+        assert ("turn 1 did not end and was cut" in result.errors) == (mode == "cut")
+        # A limit that follows from the text does not move with the option.
+        assert "--turn-limit" not in result.errors
         assert samples(shell.folder / "a.wav").size == 10 * OUTPUT_SAMPLES_PER_FRAME
 
 
@@ -549,13 +646,16 @@ def test_a_voice_is_made_without_a_language_model(
     assert shell(*add).code == 0
 
 
-def test_a_named_pipe_gets_a_stream_of_wav(shell: Shell) -> None:
-    path = shell.folder / "pipe"
+@pytest.mark.parametrize("name", ["pipe", "to.player", "x.wav"])
+def test_a_named_pipe_gets_a_stream_of_wav(shell: Shell, name: str) -> None:
+    path = shell.folder / name
     os.mkfifo(path)
     heard: list[bytes] = []
     reader = threading.Thread(target=lambda: heard.append(path.read_bytes()))
     reader.start()
-    result = shell("say", "Hello.", "-o", "pipe", "--stream")
+    result = shell("say", "Hello.", "-o", name, "--stream")
+    if result.code:
+        path.write_bytes(b"")  # lets the reader go
     reader.join(10)
     assert result.code == 0, result.errors
     assert heard[0][:4] == b"RIFF"

@@ -36,13 +36,18 @@ def test_every_fault_comes_with_its_remedy(tiny_mini: Path, voiced_checkpoint: P
     assert "fireredtts2 download" in faults[0].detail
 
 
-def test_a_folder_for_monologue_only(tiny_mini: Path, voiced_checkpoint: Path) -> None:
-    shutil.copytree(voiced_checkpoint, tiny_mini / "teller")
-    weights = tiny_mini / "teller" / "llm.safetensors"
-    weights.rename(weights.with_name("llm_pretrain.safetensors"))
-    findings = list(examine("teller", "cpu"))
+@pytest.mark.parametrize(
+    ("kind", "name"), [("monologue", "llm_pretrain"), ("dialogue", "llm_posttrain")]
+)
+def test_a_folder_for_one_kind_only(
+    tiny_mini: Path, voiced_checkpoint: Path, kind: str, name: str
+) -> None:
+    shutil.copytree(voiced_checkpoint, tiny_mini / "half")
+    weights = tiny_mini / "half" / "llm.safetensors"
+    weights.rename(weights.with_name(f"{name}.safetensors"))
+    findings = list(examine("half", "cpu"))
     assert [found for found in findings if found.status == "fault"] == []
-    assert "for monologue only" in finding(findings, "model").detail
+    assert f"for {kind} only" in finding(findings, "model").detail
 
 
 def test_wrong_weights_are_found_by_speaking(tiny_mini: Path, voiced_checkpoint: Path) -> None:

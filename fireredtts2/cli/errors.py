@@ -16,6 +16,9 @@ import typer
 from fireredtts2.narration.errors import SpeechError
 
 logger = logging.getLogger(__name__)
+
+#: What the library's messages advise a program, and what is the same on the command line.
+ADVICE = {"turn_limit_ms": "--turn-limit", "with make_voice": "with `fireredtts2 voices add`"}
 Parameters = ParamSpec("Parameters")
 
 
@@ -88,10 +91,16 @@ def judge(error: BaseException) -> tuple[ExitCode, str]:
 
 
 def one_line(error: BaseException) -> str:
-    """An error's message without line breaks; a system error names its file first."""
+    """An error's message without line breaks, in the command line's words.
+
+    A system error names its file first.
+    """
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.filename}: {error.strerror[:1].lower()}{error.strerror[1:]}"
-    return " ".join(str(error).split()) or type(error).__name__
+    message = " ".join(str(error).split()) or type(error).__name__
+    for library_words, own_words in ADVICE.items():
+        message = message.replace(library_words, own_words)
+    return message
 
 
 def _forget_standard_output() -> None:

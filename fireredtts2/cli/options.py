@@ -60,12 +60,15 @@ Format = Annotated[
     typer.Option(
         "--format",
         "-f",
-        help="wav, wav_float, flac, mp3, opus, aac or pcm; by default what the extension means.",
+        help="wav, wav_float, flac, mp3, opus, aac or pcm; by default what the extension means, "
+        "and wav for standard output and pipes.",
     ),
 ]
 Stream = Annotated[
     bool,
-    typer.Option("--stream", help="Hand audio on while it is made: with -o -, or with --play."),
+    typer.Option(
+        "--stream", help="Hand audio on while it is made: with -o - or a named pipe, or --play."
+    ),
 ]
 Play = Annotated[
     bool, typer.Option("--play", help="Play it (needs ffplay, aplay, paplay or afplay).")

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import os
-import stat
 import sys
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
+from fireredtts2.atomic_file import is_special
 from fireredtts2.audio_writer import STANDARD_OUTPUT, audio_format
 from fireredtts2.cli import sinks
 from fireredtts2.cli.sinks import Take
@@ -70,6 +70,35 @@ class Outputs:
         output = None if self.output in (None, STANDARD_OUTPUT) else os.path.abspath(self.output)
         return [str(p) for p in (output, self.stems, self.turns, self.srt, self.vtt) if p]
 
+    def kept(self, num_turns: int) -> str:
+        """What there is of so many finished turns when the next one fails."""
+        if num_turns == 0:
+            return "no turn was finished before it" if self.stream else "nothing was written"
+        is_one = num_turns == 1
+        places = [f"went to {listener}" for listener in self._listeners()]
+        if self.turns is not None:
+            places.append(f"{'is' if is_one else 'are'} in {self.turns}")
+        if not places:
+            return "nothing was written (--turns FOLDER keeps finished turns)"
+        is_file = self.output not in (None, STANDARD_OUTPUT) and not self._is_live()
+        rest = ", nothing else was written" if is_file or self.stems or self.srt or self.vtt else ""
+        turns = "1 finished turn" if is_one else f"{num_turns} finished turns"
+        return f"{turns} {' and '.join(places)}{rest}"
+
+    def _listeners(self) -> list[str]:
+        """Who gets a turn as soon as it is made, and cannot be made to forget it."""
+        player = ["the player"] if self.play and self.stream else []
+        if not self._is_live():
+            return player
+        return ["standard output" if self.output == STANDARD_OUTPUT else str(self.output), *player]
+
+    def _is_live(self) -> bool:
+        """Whether the output is a pipe or the like; standard output is written at the end unless
+        it is a stream."""
+        if self.output == STANDARD_OUTPUT:
+            return self.stream
+        return self.output is not None and is_special(self.output)
+
     def _check_destinations(self) -> None:
         if self.output is None and not self.play and self.stems is None and self.turns is None:
             raise ValueError("nowhere to put the audio: give -o FILE, -o - or --play")
@@ -89,11 +118,5 @@ class Outputs:
             raise FileNotFoundError(2, "no such folder to write into", str(path.parent))
 
     def _check_stream(self) -> None:
-        if not self.stream or self.play or self.output == STANDARD_OUTPUT:
-            return
-        if self.output is None or not _is_pipe(Path(self.output)):
+        if self.stream and not self._listeners():
             raise ValueError("--stream needs a listener: -o - (or a named pipe), or --play")
-
-
-def _is_pipe(path: Path) -> bool:
-    return path.exists() and not stat.S_ISREG(path.stat().st_mode)

@@ -52,7 +52,7 @@ class Production:
     quiet: bool
     gen_type: str = "dialogue"
     names: Mapping[str, str] = field(default_factory=dict)
-    wants_cuts: bool = False
+    on_runaway: str = "error"
 
     def run(self, speak: Speak) -> None:
         """Speaks, and hands every chunk to every sink as soon as it is made."""
@@ -62,7 +62,8 @@ class Production:
             try:
                 tally = self._deliver(speak(tts, show))
             except SpeechError as error:
-                message = f"{one_line(error)}; {self._kept(error)}"
+                kept = self.outputs.kept(error.turn_index)
+                message = f"{one_line(error)}; {kept}{self._how_to_go_on(error)}"
                 raise CommandError(ExitCode.SPEECH, message) from error
         self._report(tally, time.perf_counter() - start)
 
@@ -76,18 +77,19 @@ class Production:
                     take(chunk)
         return tally
 
-    def _kept(self, error: SpeechError) -> str:
-        """What is there of the turns before the one that failed."""
-        if self.outputs.turns is not None:
-            return f"{error.turn_index} finished turns are in {self.outputs.turns}"
-        if self.outputs.stream:
-            return "what was heard before it is good"
-        hint = "; --turns FOLDER keeps finished turns" if error.turn_index else ""
-        return f"nothing was written{hint}"
+    def _how_to_go_on(self, error: SpeechError) -> str:
+        """What helps where the model itself failed, not the machine or the turn's length."""
+        if error.__cause__ is not None:
+            return ""
+        cut = ", or --on-runaway cut" if self.on_runaway == "error" else ""
+        return f"; to go on, try another --seed{cut}"
 
     def _report(self, tally: Tally, took_s: float) -> None:
-        for turn in () if self.wants_cuts else tally.cut_turns:
-            typer.echo(f"turn {turn} was cut at its time limit (--turn-limit)", err=True)
+        # Whoever accepts the limit has asked for it.
+        for turn in () if self.on_runaway == "accept" else tally.cut_turns:
+            # NOTE: the limit follows from the text too, so that --turn-limit need not move it.
+            limit = "did not end and was cut at its time limit; another --seed may end it"
+            typer.echo(f"turn {turn} {limit}", err=True)
         if self.quiet:
             return
         seconds = tally.num_samples / OUTPUT_RATE_HZ

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +12,7 @@ import typer
 
 from fireredtts2.cli import options
 from fireredtts2.cli.errors import ExitCode, blamed_on, reported
+from fireredtts2.config import FRAME_RATE_HZ
 
 if TYPE_CHECKING:
     from fireredtts2.script import Script
@@ -52,7 +54,7 @@ def say(
         words = read_standard_input() if text == STANDARD_INPUT else text
         chosen = None if voice is None else named_voice(voice)
     production = Production(
-        outputs, model, device, dtype, quiet, gen_type.value, wants_cuts=wants_cuts(on_runaway)
+        outputs, model, device, dtype, quiet, gen_type.value, on_runaway=on_runaway.value
     )
     how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)
@@ -68,7 +70,12 @@ def dialogue(
     output: options.Output = None,
     voice: Annotated[
         list[str] | None,
-        typer.Option("--voice", "-v", help="SPEAKER=VOICE, as in S1=af_heart or Anna=af_heart."),
+        typer.Option(
+            "--voice",
+            "-v",
+            help="SPEAKER=VOICE, as in S1=af_heart, or Anna=af_heart where the script names an "
+            "Anna; once for each. A speaker that the script does not have is an error.",
+        ),
     ] = None,
     format: options.Format = None,
     stream: options.Stream = False,
@@ -104,7 +111,7 @@ def dialogue(
         lines = parse_script(read_standard_input()) if is_piped else read_script(script)
         voices = {**lines.voices, **cast_voices(voice or [], lines)}
     production = Production(
-        outputs, model, device, dtype, quiet, names=lines.names, wants_cuts=wants_cuts(on_runaway)
+        outputs, model, device, dtype, quiet, names=lines.names, on_runaway=on_runaway.value
     )
     how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)
@@ -125,11 +132,10 @@ def cast_voices(assignments: Sequence[str], script: Script) -> dict[str, str | V
     Raises:
         ValueError: not of this form, a speaker given twice, or one that is not in the script.
     """
-    by_name = {name.casefold(): speaker for speaker, name in script.names.items()}
     speaking = sorted({turn.speaker for turn in script})
     voices: dict[str, str | Voice] = {}
     for given_as, voice in named_voices(assignments).items():
-        speaker = by_name.get(given_as.casefold(), given_as.strip("[]").upper())
+        speaker = speaker_named(given_as, script.names) or given_as.strip("[]").upper()
         if speaker not in speaking:
             known = ", ".join(
                 f"{one} ({script.names[one]})" if one in script.names else one for one in speaking
@@ -139,6 +145,14 @@ def cast_voices(assignments: Sequence[str], script: Script) -> dict[str, str | V
             raise ValueError(f"--voice: {speaker} is given twice")
         voices[speaker] = voice
     return voices
+
+
+def speaker_named(name: str, names: Mapping[str, str]) -> str | None:
+    """The speaker of this name; case counts only where two names differ in nothing else."""
+    exact = [speaker for speaker, one in names.items() if one == name]
+    near = [speaker for speaker, one in names.items() if one.casefold() == name.casefold()]
+    found = exact or near
+    return found[0] if len(found) == 1 else None
 
 
 def named_voices(assignments: Sequence[str]) -> dict[str, str | Voice]:
@@ -163,13 +177,18 @@ def named_voice(name: str) -> str | Voice:
     return Voice.load(name)
 
 
-def wants_cuts(on_runaway: options.OnRunaway) -> bool:
-    """Whether a turn that ends at its limit is what was asked for."""
-    return on_runaway is options.OnRunaway.accept
-
-
 def as_ms(seconds: float | None) -> int | None:
-    return None if seconds is None else round(seconds * MS_PER_S)
+    """--turn-limit in milliseconds.
+
+    Raises:
+        ValueError: not a number, or shorter than a frame.
+    """
+    if seconds is None:
+        return None
+    if not math.isfinite(seconds) or seconds * FRAME_RATE_HZ < 1:
+        shortest = f"at least {1 / FRAME_RATE_HZ:g}, the length of one frame"
+        raise ValueError(f"--turn-limit {seconds:g}: must be a number of seconds, {shortest}")
+    return round(seconds * MS_PER_S)
 
 
 def given(**values: Any) -> dict[str, Any]:
