@@ -1,5 +1,6 @@
 """The codec against the published code's numbers."""
 
+import itertools
 import json
 
 import pytest
@@ -105,3 +106,44 @@ def test_stream_matches_published_chunks(codec, golden):
     for i in range(3):
         assert (chunks[i] - golden[f"stream_rand_chunk{i}"]).abs().max() < 1e-5
     assert (torch.cat(chunks, 1) - golden["stream_rand"]).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("sizes", [[1], [2], [3], [7], [5, 1, 12, 2]], ids=str)
+@pytest.mark.parametrize("case", ["b", "rand"])
+def test_any_chunks_are_the_published_stream(codec, golden, case, sizes):
+    codes = golden[f"tokens_{case}"]
+    num_frames = codes.shape[2]
+    state = codec.initial_state(1, num_frames)
+    made, begin = [], 0
+    for size in itertools.cycle(sizes):
+        end = min(begin + size, num_frames)
+        made.append(codec.decode_chunk(codes[:, :, begin:end], state, last=end == num_frames))
+        begin = end
+        if begin == num_frames:
+            break
+    audio = torch.cat(made, 1)
+    assert (audio - golden[f"stream_{case}"]).abs().max() < 1e-4
+    assert (audio - codec.decode(codes)).abs().max() < 1e-5
+
+
+def test_one_frame_streamed(codec, golden):
+    codes = golden["tokens_rand"][:, :, :1]
+    audio = codec.decode_chunk(codes, codec.initial_state(1, 1), last=True)
+    assert (audio - golden["stream_rand_one_token"]).abs().max() < 1e-5
+
+
+@torch.inference_mode()
+def test_quantizer_input_and_decoder_steps(codec, golden):
+    chunks = torch.zeros(2, 96_000)
+    wave = golden["wave_a"]
+    chunks[0], chunks[1, : len(wave) - 96_000] = wave[:96_000], wave[96_000:]
+    mel = codec.mel(chunks)
+    encoded = codec.encoded(mel, codec.ssl(mel))
+    rvq_in = codec.rvq.input_proj(encoded.transpose(1, 2))
+    assert (rvq_in - golden["chunks_a_rvq_in"]).abs().max() < 1e-4
+    values = codec.rvq.decode(golden["tokens_b"])
+    assert (values - golden["dec_b_vq"]).abs().max() < 1e-4
+    up = codec.upsample(values.transpose(1, 2))
+    assert (up - golden["dec_b_up"]).abs().max() < 1e-4
+    hidden = codec.acoustic_decoder.hidden(up)
+    assert (hidden - golden["dec_b_backbone"]).abs().max() < 1e-4
