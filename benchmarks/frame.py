@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from statistics import median
-from typing import Any, Protocol
+from typing import Any, Protocol, get_args
 
 import torch
 from torch import Tensor
@@ -78,12 +78,17 @@ def plain_loop(subject: Subject, num_slots: int, max_rows: int) -> Variant:
 
 
 def engine_path(
-    subject: Subject, num_slots: int, max_rows: int, kind: WeightKind | None = None
+    subject: Subject,
+    num_slots: int,
+    max_rows: int,
+    kind: WeightKind | None = None,
+    compiles: bool | None = None,
 ) -> Variant:
     """`ModelRunner.next_frames` with the weights of `--dtype`, or of another kind."""
     kind = kind or subject.kind
+    compiles = subject.compiles if compiles is None else compiles
     model = subject.fused(kind)
-    runner = ModelRunner(model, num_slots, max_rows, subject.codebook_size)
+    runner = ModelRunner(model, num_slots, max_rows, subject.codebook_size, compiles)
     return Variant(runner, kind, model.cache_dtype.itemsize)
 
 
@@ -91,10 +96,11 @@ def engine_path(
 VARIANTS: dict[str, Callable[[Subject, int, int], Variant]] = {
     "plain": plain_loop,
     "engine": engine_path,
-    "float32": partial(engine_path, kind="float32"),
-    "bfloat16": partial(engine_path, kind="bfloat16"),
-    "int8": partial(engine_path, kind="int8"),
-    "fp8": partial(engine_path, kind="fp8"),
+    **{kind: partial(engine_path, kind=kind, compiles=False) for kind in get_args(WeightKind)},
+    **{
+        f"{kind}-compiled": partial(engine_path, kind=kind, compiles=True)
+        for kind in get_args(WeightKind)
+    },
 }
 DEFAULT_VARIANTS = ["plain", "engine"]
 

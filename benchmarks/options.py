@@ -29,6 +29,7 @@ class Settings:
         init_random: sizes to be filled with random weights instead, see `benchmarks.sizes`.
         device: where.
         kind: of the language model's weights on the engine's path.
+        compiles: whether the engine's frames are compiled.
         out: the JSON file.
         quick: a few small measurements that only show that it runs.
         deadline_s: on the monotonic clock; what has not begun then is skipped.
@@ -38,6 +39,7 @@ class Settings:
     init_random: str | None
     device: torch.device
     kind: WeightKind
+    compiles: bool
     out: Path | None
     quick: bool
     deadline_s: float | None
@@ -54,6 +56,7 @@ class Settings:
             "init_random": self.init_random,
             "device": str(self.device),
             "dtype": self.kind,
+            "compile": self.compiles,
             "quick": self.quick,
         }
 
@@ -71,6 +74,7 @@ def new_parser(name: str, description: str | None) -> argparse.ArgumentParser:
     )
     parser.add_argument("--device", default="auto", help="as for FireRedTTS2")
     parser.add_argument("--dtype", default="auto", choices=get_args(DTypeName))
+    parser.add_argument("--compile", action="store_true", help="as for FireRedTTS2")
     parser.add_argument("--threads", type=int, help="of the CPU; torch's default if not given")
     parser.add_argument("--out", type=Path, metavar="FILE.json")
     parser.add_argument("--quick", action="store_true", help="only show that it runs")
@@ -95,7 +99,14 @@ def read_settings(parser: argparse.ArgumentParser, args: argparse.Namespace) -> 
         parser.error(str(error))
     deadline_s = None if args.budget is None else STARTED_S + args.budget
     return Settings(
-        args.model or MINI, args.init_random, device, kind, args.out, args.quick, deadline_s
+        args.model or MINI,
+        args.init_random,
+        device,
+        kind,
+        args.compile,
+        args.out,
+        args.quick,
+        deadline_s,
     )
 
 

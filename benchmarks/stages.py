@@ -13,7 +13,7 @@ from benchmarks.clock import now
 from fireredtts2.engine.engine import Engine
 
 #: Methods of the engine's two runners, and the stage that each belongs to.
-MODEL_STAGES = {"read": "prefill", "copy_rows": "prefill", "next_frames": "frame"}
+MODEL_STAGES = {"read": "prefill", "copy_rows": "prefill", "launch": "frame"}
 CODEC_STAGES = {"start": "codec", "decode": "codec"}
 
 

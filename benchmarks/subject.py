@@ -150,6 +150,7 @@ class Subject:
 
     def __init__(self, settings: Settings) -> None:
         self.device, self.kind = settings.device, settings.kind
+        self.compiles = settings.compiles
         sizes = settings.init_random
         self._source: Source = (
             FolderSource(settings.model, self.device)
@@ -198,7 +199,10 @@ class Subject:
 
     def engine(self, num_slots: int) -> Engine:
         """An engine as the public face has it."""
-        return build_engine(self.fused(self.kind), self.codec, num_slots)
+        model = self.fused(self.kind)
+        engine = build_engine(model, self.codec, num_slots, compiles=self.compiles)
+        engine.prepare(self.sampling)
+        return engine
 
     def conversation(self, engine: Engine, voices: list[Spoken]) -> Conversation:
         """One that has not begun yet."""

@@ -59,6 +59,9 @@ class FireRedTTS2(PublishedCalls[Tensor]):
             threads that take turns; every slot has a context window's memory. "auto": as many as
             fit. What does not fit is refused at once.
         num_threads: of the CPU, for the whole process; torch's default where not given.
+        compile: make one program of a frame by torch.compile, which takes a minute, once a machine.
+            With int8 on a CPU a frame then takes less than half the time. Needs a C++ compiler, on
+            a GPU Triton.
 
     Attributes:
         voices: the library of named voices, those of the model and the user's own.

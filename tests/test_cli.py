@@ -18,6 +18,7 @@ from fireredtts2.cli.errors import CommandError, ExitCode, judge, one_line
 from fireredtts2.cli.examples import EXAMPLES
 from fireredtts2.cli.progress import clock
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.engine.model_runner import FramesUnderWay
 from fireredtts2.voices import Voice
 from tests import tiny
 from tests.shell import FRAMES_PER_TURN, Shell
@@ -348,18 +349,18 @@ def test_names_that_differ_in_case_only(shell: Shell) -> None:
 
 def interrupt_in(turn: int, monkeypatch: pytest.MonkeyPatch) -> None:
     """Ctrl-C in the middle of this turn, from 1."""
-    real = tiny.ScriptedRunner.next_frames
+    real = tiny.ScriptedRunner.launch
     limit = (turn - 1) * (FRAMES_PER_TURN + 1) + 3
     calls = 0
 
-    def next_frames(self: tiny.ScriptedRunner, slots: list[int]) -> torch.Tensor:
+    def launch(self: tiny.ScriptedRunner, slots: list[int]) -> FramesUnderWay:
         nonlocal calls
         calls += 1
         if calls == limit:
             raise KeyboardInterrupt
         return real(self, slots)
 
-    monkeypatch.setattr(tiny.ScriptedRunner, "next_frames", next_frames)
+    monkeypatch.setattr(tiny.ScriptedRunner, "launch", launch)
 
 
 def test_ctrl_c_keeps_finished_turns_and_nothing_half(
@@ -532,7 +533,7 @@ def test_another_seed_is_not_advised_where_the_machine_failed(
     def fail(*_: object) -> torch.Tensor:
         raise RuntimeError("the card fell off the bus")
 
-    monkeypatch.setattr(tiny.ScriptedRunner, "next_frames", fail)
+    monkeypatch.setattr(tiny.ScriptedRunner, "launch", fail)
     result = shell("dialogue", "script.txt", "-o", "a.wav")
     assert result.code == ExitCode.SPEECH
     assert "fell off the bus" in result.errors

@@ -16,7 +16,7 @@ from fireredtts2.codec.codec import RedCodec
 from fireredtts2.config import CodecConfig, LLMConfig, TransformerConfig
 from fireredtts2.engine.codec_runner import CodecRunner
 from fireredtts2.engine.engine import Engine
-from fireredtts2.engine.model_runner import ModelRunner
+from fireredtts2.engine.model_runner import FramesUnderWay, ModelRunner
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.prompt import Rows
 from fireredtts2.llm.sampling import SamplingParams
@@ -95,6 +95,9 @@ class LetterTokenizer:
 
 LAYOUT = Layout(LetterTokenizer(), NUM_CODEBOOKS, AUDIO_VOCAB)
 
+#: What `scripted_engine` does where the caller does not say; a test may set it.
+RUNS_AHEAD = False
+
 
 class ScriptedRunner(ModelRunner):
     """The real model, whose turns end when the test says so.
@@ -116,8 +119,8 @@ class ScriptedRunner(ModelRunner):
         self._left[slot] = self.lengths.popleft() if self.lengths else None
         self.num_started += 1
 
-    def next_frames(self, slots: Sequence[int]) -> torch.Tensor:
-        frames = super().next_frames(slots).clone()
+    def launch(self, slots: Sequence[int]) -> FramesUnderWay:
+        frames = super().launch(slots).codes()
         for frame, slot in zip(frames, slots, strict=True):
             left = self._left[slot]
             if left == 0:
@@ -127,7 +130,7 @@ class ScriptedRunner(ModelRunner):
                 frame[0] = 1  # the model itself drew an end: only the script may
             if left is not None:
                 self._left[slot] = left - 1
-        return frames
+        return FramesUnderWay(frames, range(len(slots)))
 
 
 def scripted_engine(
@@ -136,10 +139,13 @@ def scripted_engine(
     max_rows: int = 600,
     causal: bool = True,
     max_waiting: int = 1_000,
+    runs_ahead: bool | None = None,
 ) -> Engine:
     runner = ScriptedRunner(llm(), num_slots, max_rows)
     runner.lengths.extend(lengths)
-    return Engine(runner, CodecRunner(codec(causal=causal), num_slots), max_waiting)
+    codec_runner = CodecRunner(codec(causal=causal), num_slots)
+    ahead = RUNS_AHEAD if runs_ahead is None else runs_ahead
+    return Engine(runner, codec_runner, max_waiting, ahead)
 
 
 def script_turns(engine: Engine, *lengths: int | None) -> ScriptedRunner:

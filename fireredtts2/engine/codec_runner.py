@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor
@@ -22,6 +23,8 @@ class CodecRunner:
     step: 8 kB in the embedded model, 66 kB a second; room is made for the longest turn asked for.
 
     A codec whose decoder is not causal cannot stream: its frames are kept and decoded at the end.
+
+    On CUDA everything here happens on a stream of its own, so that it runs beside the next frame.
     """
 
     def __init__(self, codec: RedCodec, num_slots: int) -> None:
@@ -29,6 +32,7 @@ class CodecRunner:
         self.can_stream = codec.config.acoustic_decoder.causal
         self._num_slots = num_slots
         self._device = next(codec.parameters()).device
+        self._stream = torch.cuda.Stream(self._device) if self._device.type == "cuda" else None
         self._trim = codec.acoustic_decoder.isift.istft.trim_samples
         self._state: DecoderState | None = None
         self._steps = [0] * num_slots  # that each slot has decoded
@@ -40,10 +44,11 @@ class CodecRunner:
         if not self.can_stream:
             return
         room = -(-max_frames // GROWTH_FRAMES) * GROWTH_FRAMES
-        if self._state is None:
-            self._state = self.codec.initial_state(self._num_slots, room)
-        self._state.grow(room * STEPS_PER_FRAME)
-        self._state.reset(slot)
+        with self._own_stream():
+            if self._state is None:
+                self._state = self.codec.initial_state(self._num_slots, room)
+            self._state.grow(room * STEPS_PER_FRAME)
+            self._state.reset(slot)
         self._steps[slot] = 0
 
     def decode(self, slots: Sequence[int], codes: Tensor) -> list[Tensor]:
@@ -61,8 +66,10 @@ class CodecRunner:
                 self._kept[slot].append(own)
             return [torch.zeros(0)] * len(slots)
         begun = [self._steps[slot] for slot in slots]
-        state = self._state.select(slots, begun)
-        audio = self.codec.decode_steps(codes.to(self._device), state).cpu()
+        with self._own_stream():
+            state = self._state.select(slots, begun)
+            # NOTE: waits for this stream alone; the next frame runs on another meanwhile.
+            audio = self.codec.decode_steps(codes.to(self._device), state).cpu()
         for slot in slots:
             self._steps[slot] += codes.shape[2] * STEPS_PER_FRAME
         # The result runs late by the part of the window that lies before the first frame.
@@ -74,9 +81,14 @@ class CodecRunner:
         if self._state is not None:
             if self._steps[slot] == 0:
                 return torch.zeros(0)
-            state = self._state.select([slot], [self._steps[slot]])
-            return self.codec.acoustic_decoder.flush(state)[0, : self._trim].cpu()
+            with self._own_stream():
+                state = self._state.select([slot], [self._steps[slot]])
+                return self.codec.acoustic_decoder.flush(state)[0, : self._trim].cpu()
         if not self._kept[slot]:
             return torch.zeros(0)
         codes = torch.cat(self._kept[slot], dim=1)
-        return self.codec.decode(codes[None].to(self._device))[0].cpu()
+        with self._own_stream():
+            return self.codec.decode(codes[None].to(self._device))[0].cpu()
+
+    def _own_stream(self) -> AbstractContextManager[object]:
+        return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)

@@ -6,17 +6,31 @@ import logging
 import threading
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from fireredtts2.engine.codec_runner import CodecRunner
 from fireredtts2.engine.errors import RequestFailedError
-from fireredtts2.engine.model_runner import ModelRunner
+from fireredtts2.engine.model_runner import FramesUnderWay, ModelRunner
 from fireredtts2.engine.request import FinishReason, Request, read_block
 from fireredtts2.engine.scheduler import Scheduler, Slot
+from fireredtts2.llm.sampling import SamplingParams
 
 logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Launched:
+    """Frames that were begun, and for whom."""
+
+    speakers: Sequence[tuple[Slot[Request], Request]] = ()
+    frames: FramesUnderWay | None = None
+
+    def codes(self) -> Sequence[Tensor]:
+        """(Q,) for each; waits for the device."""
+        return () if self.frames is None else list(self.frames.codes())
 
 
 class Engine:
@@ -26,14 +40,23 @@ class Engine:
         model_runner: the dual transformer and its cache.
         codec_runner: the codec and its streaming states.
         max_waiting: requests that may wait for a slot.
+        runs_ahead: begin a frame before the one before it is looked at. A device is then never
+            idle; of a turn that ends one frame too many is made, and nobody hears it. By default
+            where the model runner gains by it.
     """
 
     def __init__(
-        self, model_runner: ModelRunner, codec_runner: CodecRunner, max_waiting: int = 1_000
+        self,
+        model_runner: ModelRunner,
+        codec_runner: CodecRunner,
+        max_waiting: int = 1_000,
+        runs_ahead: bool | None = None,
     ) -> None:
         self.model_runner = model_runner
         self.codec_runner = codec_runner
         self.scheduler: Scheduler[Request] = Scheduler(model_runner.num_slots, max_waiting)
+        self.runs_ahead = model_runner.runs_ahead if runs_ahead is None else runs_ahead
+        self._under_way = Launched()
         self._lock = threading.RLock()
 
     @torch.inference_mode()
@@ -42,14 +65,20 @@ class Engine:
         self.scheduler.begin_step()
         self._seat()  # 1. waiting requests get the slots that are free
         self._read()  # 2. they read their prompts, a part at a time while somebody listens
-        speaking = self.scheduler.speaking
-        for slot, frame in zip(speaking, self._frames(speaking), strict=False):  # 3. a frame each
+        frames = self._frames()  # 3. a frame for everyone who speaks
+        for slot, frame in frames:
             self._take(self._request(slot), frame)  # 4. end of turn, or one frame more
+        speaking = [slot for slot, _ in frames]
         self._decode(speaking)  # 5. chunks of audio where enough frames are there
         for slot in speaking:
             if slot.job is not None and slot.job.finish is not None:
                 with self._failing([slot]):
                     self._end(slot)  # 6. the last audio; the slot is free, and remembers
+
+    def prepare(self, params: SamplingParams) -> None:
+        """Makes what frames will need before anybody waits for it; see `ModelRunner.prepare`."""
+        with self._lock:
+            self.model_runner.prepare(params)
 
     def add(self, request: Request) -> None:
         """Puts a request in the queue.
@@ -99,7 +128,8 @@ class Engine:
     # --- The stages ---------------------------------------------------------------------------
 
     def _seat(self) -> None:
-        while (slot := self.scheduler.seat(self.model_runner.swap_rows)) is not None:
+        scheduler, swap = self.scheduler, self.model_runner.swap_rows
+        while (slot := scheduler.unbegun or scheduler.seat(swap)) is not None:
             request = self._request(slot)
             with self._failing([slot]):
                 self.model_runner.begin(
@@ -110,6 +140,7 @@ class Engine:
                     request.seed,
                 )
                 self.codec_runner.start(slot.index, request.max_frames)
+                slot.is_begun = True
             self._borrow()  # before another job gets the slot that lends
 
     def _borrow(self) -> None:
@@ -128,13 +159,36 @@ class Engine:
                 self.scheduler.note_read(piece)
             self._borrow()
 
-    def _frames(self, speaking: Sequence[Slot[Request]]) -> Sequence[Tensor]:
-        """One frame for each; none when an error came up."""
-        frames: Sequence[Tensor] = ()
-        if speaking:
-            with self._failing(speaking):
-                frames = list(self.model_runner.next_frames([slot.index for slot in speaking]))
-        return frames
+    def _frames(self) -> list[tuple[Slot[Request], Tensor]]:
+        """The frames to look at now: those just begun, or where the device runs ahead those before.
+
+        Its next frame needs nothing from here: what was drawn is read there.
+        """
+        launched = self._launch()
+        due, self._under_way = (
+            (self._under_way, launched) if self.runs_ahead else (launched, Launched())
+        )
+        still = [slot for slot, request in due.speakers if slot.job is request]
+        codes: Sequence[Tensor] = ()
+        with self._failing(still):
+            codes = due.codes()
+        pairs = zip(due.speakers, codes, strict=False)
+        return [(slot, frame) for (slot, request), frame in pairs if slot.job is request]
+
+    def _launch(self) -> Launched:
+        speakers = [
+            (slot, self._request(slot))
+            for slot in self.scheduler.speaking
+            if self._request(slot).wants_frames
+        ]
+        if not speakers:
+            return Launched()
+        frames = None
+        with self._failing([slot for slot, _ in speakers]):
+            frames = self.model_runner.launch([slot.index for slot, _ in speakers])
+            for _, request in speakers:
+                request.num_launched += 1
+        return Launched(speakers, frames)
 
     def _take(self, request: Request, frame: Tensor) -> None:
         if not frame.any():

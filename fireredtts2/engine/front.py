@@ -16,6 +16,7 @@ from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.model_runner import ModelRunner
 from fireredtts2.engine.request import FinishReason, Request
 from fireredtts2.engine.scheduler import QueueFullError, Scheduler, Slot
+from fireredtts2.llm.sampling import SamplingParams
 
 #: Whatever takes requests and gives audio.
 AnyEngine = Union[Engine, "Front"]
@@ -58,6 +59,11 @@ class Front:
     def model_runner(self) -> ModelRunner:
         """The first engine's; what it says of sizes is true of all."""
         return self._threads[0].engine.model_runner
+
+    def prepare(self, params: SamplingParams) -> None:
+        """As `Engine.prepare`, for each."""
+        for thread in self._threads:
+            thread.engine.prepare(params)
 
     def add(self, request: Request) -> None:
         """Puts a request in an engine's queue; its `chunks` fill from now on.

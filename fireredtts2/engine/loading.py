@@ -67,8 +67,16 @@ def build_engine(
     codec: RedCodec,
     num_slots: int | Auto,
     window_rows: int | Auto = "auto",
+    compiles: bool = False,
 ) -> Engine:
     """An engine whose slots hold a whole context window each, or as much of it as fits.
+
+    Args:
+        model: the language model.
+        codec: on the same device.
+        num_slots: requests served at once, or "auto".
+        window_rows: of each, or "auto".
+        compiles: as for `ModelRunner`.
 
     Raises:
         ValueError: the language model and the codec do not belong together, or so many slots with
@@ -82,14 +90,14 @@ def build_engine(
         )
     max_rows = min(MAX_CONTEXT_ROWS, model.config.backbone.max_seq_len)
     costs = Costs(
-        row_bytes(model.config.backbone, model.new_cache(1, 1).keys.itemsize),
+        row_bytes(model.config.backbone, model.new_cache(1, 1).dtype.itemsize),
         codec_bytes(codec.config.acoustic_decoder, PLANNED_FRAMES),
     )
     # The weights are there already: what is free now is free for slots.
     plan = plan_memory(free_bytes(model.device), costs, max_rows, num_slots, window_rows)
     logger.info("%s: %s", model.device, plan.summary)
     size = codec.config.rvq.codebook_size
-    runner = ModelRunner(model, plan.num_slots, plan.window_rows, size)
+    runner = ModelRunner(model, plan.num_slots, plan.window_rows, size, compiles)
     return Engine(runner, CodecRunner(codec, plan.num_slots))
 
 

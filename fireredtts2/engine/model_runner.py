@@ -2,16 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from fireredtts2.engine.frame_graph import FrameGraphs, NextRows, batch_ladder, step_of
+from fireredtts2.engine.frame_programs import FramePrograms, batch_ladder, step_of
+from fireredtts2.engine.static_frame import NextRows
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.fused import FusedDualTransformer
 from fireredtts2.llm.prompt import Rows, frame_rows
 from fireredtts2.llm.sampling import Sampler, SamplingParams
+
+
+@dataclass(frozen=True)
+class FramesUnderWay:
+    """Frames that a device may still be making; asking for them waits.
+
+    Attributes:
+        on_host: (rows, Q) int64, once `done` says so.
+        rows: which of them were asked for.
+        done: None where nothing has to be waited for.
+    """
+
+    on_host: Tensor
+    rows: Sequence[int]
+    done: torch.cuda.Event | None = None
+
+    def codes(self) -> Tensor:
+        """(len(rows), Q) int64 on the CPU; zeros end a turn."""
+        if self.done is not None:
+            self.done.synchronize()
+        return self.on_host[list(self.rows)]
 
 
 class ModelRunner:
@@ -22,6 +46,10 @@ class ModelRunner:
         num_slots: requests served at once.
         max_rows: rows that a slot holds, prompt and frames together.
         codebook_size: the codec's; codes beyond it are never drawn.
+        compiles: make one program of a frame by torch.compile, see `prepare`.
+
+    Raises:
+        ValueError: a plain model is to be compiled.
     """
 
     def __init__(
@@ -30,6 +58,7 @@ class ModelRunner:
         num_slots: int,
         max_rows: int,
         codebook_size: int,
+        compiles: bool = False,
     ) -> None:
         self.model = model
         self.num_slots = num_slots
@@ -37,6 +66,7 @@ class ModelRunner:
         self.num_prefilled_rows = 0  # ever read as prompts; what a conversation costs beside frames
         self._codebook_size = codebook_size
         self._cache = model.new_cache(num_slots, max_rows)
+        self._alone = [self._cache.row(slot) for slot in range(num_slots)]
         self._device = model.device
         self._params = [SamplingParams()] * num_slots
         self._generators = [torch.Generator(self._device) for _ in range(num_slots)]
@@ -47,9 +77,29 @@ class ModelRunner:
             torch.zeros(num_slots, 1, width, dtype=torch.bool, device=self._device),
         )
         self._ladder = batch_ladder(num_slots)
-        self._graphs: FrameGraphs | None = None
-        if isinstance(model, FusedDualTransformer) and self._device.type == "cuda":
-            self._graphs = FrameGraphs(model, self._cache, self._next, codebook_size)
+        is_fused = isinstance(model, FusedDualTransformer)
+        if compiles and not is_fused:
+            raise ValueError("only a fused model can be compiled")
+        self._programs: FramePrograms | None = None
+        if isinstance(model, FusedDualTransformer) and (compiles or self._device.type == "cuda"):
+            self._programs = FramePrograms(model, self._cache, self._next, codebook_size, compiles)
+
+    @property
+    def runs_ahead(self) -> bool:
+        """Whether the device makes frames while the host does something else."""
+        return self._programs is not None and self._device.type == "cuda"
+
+    def prepare(self, params: SamplingParams) -> None:
+        """Makes the programs of all batch sizes now, so that no listener has to wait for one.
+
+        Where frames are neither compiled nor captured there is nothing to be done.
+
+        Raises:
+            ValueError: torch.compile does not work here; says why.
+        """
+        if self._programs is not None:
+            with torch.inference_mode():
+                self._programs.prepare(self._ladder, params)
 
     def check_fits(self, num_rows: int, max_frames: int) -> None:
         """Raises ValueError if so many rows and frames are more than a slot holds."""
@@ -83,41 +133,64 @@ class ModelRunner:
     def read(self, slot: int, rows: Rows) -> None:
         """Adds rows to a slot in one pass."""
         tokens, mask = rows.tokens[None].to(self._device), rows.mask[None].to(self._device)
-        self.model.extend(tokens, mask, self._cache.row(slot))
+        self.model.extend(tokens, mask, self._alone[slot])
         self.num_prefilled_rows += len(rows)
 
     def next_frames(self, slots: Sequence[int]) -> Tensor:
         """One frame for each of these slots, (len(slots), Q) int64 on the CPU; zeros end a turn."""
-        if self._graphs is None:
-            return self._eager_frames(slots)
-        batch = step_of(self._ladder, max(slots) + 1, self.num_slots)
-        sampler = self._sampler(range(batch), slots)
-        codes = self._graphs.next_frames(slots, batch, sampler).cpu()
-        self._cache.lengths[list(slots)] += 1
-        return codes[list(slots)]
+        return self.launch(slots).codes()
 
-    def _eager_frames(self, slots: Sequence[int]) -> Tensor:
-        """The plain twin of the graphs, and the way of a CPU."""
+    def launch(self, slots: Sequence[int]) -> FramesUnderWay:
+        """Begins one frame for each of these slots, which follow those launched before.
+
+        A slot may be launched again before its frame is known: it reads it on the device. After an
+        error every slot is as it was.
+        """
+        with torch.inference_mode(), self._undone_on_error(slots):
+            if self._programs is None:
+                return self._eager_frames(slots)
+            batch = step_of(self._ladder, max(slots) + 1, self.num_slots)
+            sampler = self._sampler(range(batch), slots)
+            codes = self._programs.next_frames(slots, batch, sampler)
+            self._cache.lengths[list(slots)] += 1
+            if self._device.type != "cuda":
+                return FramesUnderWay(codes.clone(), slots)
+            on_host = torch.empty_like(codes, device="cpu", pin_memory=True)
+            on_host.copy_(codes, non_blocking=True)
+            done = torch.cuda.Event()
+            done.record()
+            return FramesUnderWay(on_host, slots, done)
+
+    def _eager_frames(self, slots: Sequence[int]) -> FramesUnderWay:
+        """The plain twin of the programs."""
         alone = len(slots) == 1
         rows = list(slots) if alone else list(range(self.num_slots))
-        cache = self._cache.row(slots[0]) if alone else self._cache
         counts = [int(row in slots) for row in rows]
-        before = self._cache.lengths.clone()
-        try:
-            codes = self.model.next_frame(
-                self._next.tokens[rows],
-                self._next.mask[rows],
-                cache,
-                self._sampler(rows, slots),
-                None if all(counts) else counts,
-            )
-        except BaseException:
-            # NOTE: whoever goes on after an error must find no row that was read twice.
-            self._cache.lengths.copy_(before)
-            raise
+        codes = self.model.next_frame(
+            self._next.tokens[rows],
+            self._next.mask[rows],
+            self._alone[slots[0]] if alone else self._cache,
+            self._sampler(rows, slots),
+            None if all(counts) else counts,
+        )
         codes = codes if alone else codes[list(slots)]
         self._next.tokens[list(slots)], self._next.mask[list(slots)] = frame_rows(codes)
-        return codes.cpu()
+        return FramesUnderWay(codes.cpu(), range(len(slots)))
+
+    @contextmanager
+    def _undone_on_error(self, slots: Sequence[int]) -> Iterator[None]:
+        """Whoever goes on after an error must find no row read twice, no random number lost."""
+        lengths = self._cache.lengths.clone()
+        on_cuda = self._device.type == "cuda"
+        drawing = [self._generators[slot] for slot in slots if on_cuda]
+        offsets = [generator.get_offset() for generator in drawing]
+        try:
+            yield
+        except BaseException:
+            self._cache.lengths.copy_(lengths)
+            for generator, offset in zip(drawing, offsets, strict=True):
+                generator.set_offset(offset)
+            raise
 
     def _sampler(self, rows: Sequence[int], slots: Sequence[int]) -> Sampler:
         """For these batch rows, of which `slots` speak; kept while the same ones do."""

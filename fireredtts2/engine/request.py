@@ -66,6 +66,7 @@ class Request:
             fifths.
         max_unread_s: no more frames are made while this much audio waits for the reader; None for
             no such bound.
+        num_launched: frames begun, of which the last may be under way.
         frames: (Q,) codes of each frame made, without the end frame.
         chunks: audio that waits for the reader, (n,) float32 on the CPU.
         finish: why the request ended, once it has.
@@ -80,6 +81,7 @@ class Request:
     priority: int = 0
     chunk_frames: int = LIVE_CHUNK_FRAMES
     max_unread_s: float | None = None
+    num_launched: int = 0
     frames: list[Tensor] = field(default_factory=list)
     num_decoded: int = 0
     chunks: deque[Tensor] = field(default_factory=deque)
@@ -103,6 +105,11 @@ class Request:
         if self.max_unread_s is None:
             return False
         return sum(len(chunk) for chunk in self.chunks.copy()) > self.max_unread_s * OUTPUT_RATE_HZ
+
+    @property
+    def wants_frames(self) -> bool:
+        """Whether fewer have been begun than there may be."""
+        return self.num_launched < self.max_frames
 
     @property
     def num_spoken(self) -> int:

@@ -73,6 +73,11 @@ class Scheduler(Generic[JobT]):
         return [slot for slot in self.live if slot.num_lent > len(slot.keys)]
 
     @property
+    def unbegun(self) -> Slot[JobT] | None:
+        """A slot that was seated and not begun: somebody pressed Ctrl-C in between."""
+        return next((slot for slot in self.live if not slot.is_begun), None)
+
+    @property
     def num_waiting(self) -> int:
         return len(self._waiting)
 
@@ -131,6 +136,7 @@ class Scheduler(Generic[JobT]):
         slot.keys = slot.keys[: slot.num_shared(job)]
         self._clock += 1
         slot.job, slot.next_row, slot.seated = job, 0, self._clock
+        slot.is_begun = False
         others = [other for other in self.slots if other is not slot]
         slot.donor = max(others, key=lambda other: other.num_shared(job), default=None)
         num_found = max(len(slot.keys), slot.num_lent)

@@ -45,6 +45,7 @@ class Slot(Generic[JobT]):
     Attributes:
         index: the row.
         job: who sits in it.
+        is_begun: whether the model and the codec know of the job.
         keys: of the whole blocks that the row's cache surely holds, in order.
         next_row: how much of the first block that is not among `keys` has been read.
         donor: a slot that was seen to hold more of the job's first blocks than this one.
@@ -54,6 +55,7 @@ class Slot(Generic[JobT]):
 
     index: int
     job: JobT | None = None
+    is_begun: bool = False
     keys: list[bytes] = field(default_factory=list)
     next_row: int = 0
     donor: Slot[JobT] | None = field(default=None, repr=False)

@@ -57,7 +57,7 @@ class FusedBlock:
         joined = self.qkv(x)
         turned, values = joined.split((self.turned, joined.shape[-1] - self.turned), -1)
         turned = turned.view(batch, num_steps, heads + kv_heads, self.head_dim)
-        kept = cache.keys.dtype
+        kept = cache.dtype
         queries, keys = span.rotate_wide(turned).to(kept).transpose(1, 2).split(self.groups, 1)
         values = values.view(batch, num_steps, kv_heads, self.head_dim).to(kept).transpose(1, 2)
         keys, values = cache.extend(self.layer, keys, values, span.place)
@@ -178,7 +178,8 @@ class FusedDualTransformer:
         codes = [sampler.draw(self.codebook0_head(hidden), noise, 0)]
         if config.audio_num_codebooks == 1:
             return codes[0][:, None]
-        depth = self._depth_steps(len(hidden))
+        self.prepare(len(hidden))
+        depth = self._depth[len(hidden)]
         x = self.project_state(hidden)[:, None]
         for step, head in enumerate(self.audio_heads):
             code = F.embedding(codes[-1] + step * config.audio_vocab_size, self.depth_table)
@@ -187,10 +188,10 @@ class FusedDualTransformer:
             codes.append(sampler.draw(head(states[:, -1]), noise, step + 1))
         return torch.stack(codes, 1)
 
-    def _depth_steps(self, batch: int) -> _DepthSteps:
+    def prepare(self, batch: int) -> None:
+        """Makes what every frame of this batch size needs; otherwise the first one does."""
         if batch not in self._depth:
             self._depth[batch] = _DepthSteps(self, batch)
-        return self._depth[batch]
 
 
 class _DepthSteps:

@@ -27,13 +27,14 @@ class Place:
 class KVCache:
     """Static tensors with a length per batch row; rows start, stop and reset independently.
 
-    `keys` and `values` are (layers, B, kv_heads, capacity + 1, head_dim): the last slot takes the
-    padding of uneven calls and is never read as a real position. `lengths` (B,) int64 lies on the
-    CPU on purpose: the offsets of a call are then known without waiting for a device.
+    `keys` and `values` have for each layer (B, kv_heads, capacity + 1, head_dim): the last slot
+    takes the padding of uneven calls and is never read as a real position. `lengths` (B,) int64
+    lies on the CPU on purpose: the offsets of a call are then known without waiting for a device.
     """
 
-    keys: Tensor
-    values: Tensor
+    # NOTE: no views of one large tensor: a compiled frame would copy what it writes to.
+    keys: tuple[Tensor, ...]
+    values: tuple[Tensor, ...]
     lengths: Tensor
 
     @classmethod
@@ -51,22 +52,43 @@ class KVCache:
                 f"batch {batch} and capacity {capacity} given; needed are a batch of at least 1 "
                 f"and a capacity of 1 to {config.max_seq_len}"
             )
-        shape = (config.num_layers, batch, config.num_kv_heads, capacity + 1, config.head_dim)
-        keys, values = torch.zeros((2, *shape), device=device, dtype=dtype).unbind()
-        return cls(keys, values, torch.zeros(batch, dtype=torch.int64))
+        shape = (batch, config.num_kv_heads, capacity + 1, config.head_dim)
+
+        def layers() -> tuple[Tensor, ...]:
+            return tuple(
+                torch.zeros(shape, device=device, dtype=dtype) for _ in range(config.num_layers)
+            )
+
+        return cls(layers(), layers(), torch.zeros(batch, dtype=torch.int64))
 
     @property
     def batch(self) -> int:
-        return self.keys.shape[1]
+        return self.keys[0].shape[0]
 
     @property
     def capacity(self) -> int:
-        return self.keys.shape[3] - 1
+        return self.keys[0].shape[2] - 1
+
+    @property
+    def dtype(self) -> torch.dtype:
+        return self.keys[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        return self.keys[0].device
 
     def row(self, index: int) -> KVCache:
         """One row as a cache of its own that shares this one's memory: fill a row alone."""
-        rows = slice(index, index + 1)
-        return KVCache(self.keys[:, rows], self.values[:, rows], self.lengths[rows])
+        return self.rows(index, index + 1)
+
+    def rows(self, begin: int, end: int) -> KVCache:
+        """Some rows as a cache of their own that shares this one's memory."""
+        part = slice(begin, end)
+        return KVCache(
+            tuple(keys[part] for keys in self.keys),
+            tuple(values[part] for values in self.values),
+            self.lengths[part],
+        )
 
     def reset(self, row: int) -> None:
         """Forgets everything in one row."""
@@ -87,15 +109,15 @@ class KVCache:
                 f"cannot copy {length} positions of row {source}: "
                 f"it holds {int(self.lengths[source])}"
             )
-        self.keys[:, target, :, :length] = self.keys[:, source, :, :length]
-        self.values[:, target, :, :length] = self.values[:, source, :, :length]
+        for held in (*self.keys, *self.values):
+            held[target, :, :length] = held[source, :, :length]
         self.lengths[target] = length
 
     def swap_rows(self, first: int, second: int) -> None:
         """Exchanges what two rows hold."""
         rows = [first, second]
         length = int(self.lengths[rows].max())
-        for held in (*self.keys, *self.values):  # layer by layer: little room is needed
+        for held in (*self.keys, *self.values):  # little room is needed
             held[rows, :, :length] = held[rows[::-1], :, :length]
         self.lengths[rows] = self.lengths[rows[::-1]]
 

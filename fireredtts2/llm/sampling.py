@@ -199,9 +199,9 @@ class DrawingRows:
         """Draws by tensors from now on, which `copy_from` fills: a graph reads them in place."""
         self._agreed = None
 
-    def copy_from(self, other: DrawingRows, largest_topk: int) -> None:
+    def copy_from(self, other: DrawingRows) -> None:
         """Takes over another batch's parameters, none of which has a top-k above `largest_topk`."""
-        self.largest_topk = largest_topk
+        assert other.largest_topk <= self.largest_topk
         self.loudness.copy_(other.loudness, non_blocking=True)
         for kept, fresh in zip(self.tensors, other.tensors, strict=True):
             kept.copy_(fresh, non_blocking=True)

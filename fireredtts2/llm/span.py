@@ -90,7 +90,7 @@ def cached_span(
         raise ValueError(
             f"a row would hold {max(ends)} positions; the cache has room for {cache.capacity}"
         )
-    cos, sin = _table(config, cache.capacity, cache.keys.device)
+    cos, sin = _table(config, cache.capacity, cache.device)
     if min(starts) == max(starts) and min(counts) == num_steps:
         return _even_span(cos, sin, starts[0], num_steps)
     return _ragged_span(cos, sin, cache, num_steps, counts, max(ends))

@@ -70,6 +70,7 @@ class Studio:
         devices: where to compute; with more than one, an engine on each.
         weights: of the language model.
         num_slots: turns spoken at the same time, on each device; "auto": as many as fit.
+        compiles: make one program of a frame, now.
     """
 
     def __init__(
@@ -79,15 +80,18 @@ class Studio:
         devices: Sequence[torch.device],
         weights: WeightKind,
         num_slots: int | Auto,
+        compiles: bool = False,
     ) -> None:
         folder = CheckpointFolder(pretrained_dir)
         self.gen_type = gen_type
         self.device = devices[0]
         self.prompter = Prompter.from_checkpoint(folder, self.device)
         self.codec, self.voices = self.prompter.codec, self.prompter.library
-        self.engine = self._engine(folder, devices, weights, num_slots)
+        self.engine = self._engine(folder, devices, weights, num_slots, compiles)
         config = self.engine.model_runner.model.config
         self._advised = advised_sampling(config)
+        if compiles:
+            self.prepare()
         text = folder.text_config
         self._typesetter = Typesetter(self.prompter.frontend, text.piece_bytes)
         self._pace = Pace(text.max_frames_per_unit, text.min_frames_per_unit)
@@ -105,14 +109,23 @@ class Studio:
         devices: Sequence[torch.device],
         weights: WeightKind,
         num_slots: int | Auto,
+        compiles: bool,
     ) -> AnyEngine:
         """An engine, or one on each device behind a front."""
         engines = []
         for number, device in enumerate(devices):
             llm = load_fused_llm(folder, self.gen_type, device, weights)
             codec = load_codec(folder, folder.read_codec(), device) if number else self.codec
-            engines.append(build_engine(llm, codec, num_slots))
+            engines.append(build_engine(llm, codec, num_slots, compiles=compiles))
         return engines[0] if len(engines) == 1 else Front(engines)
+
+    def prepare(self) -> None:
+        """Lets the engine compile or capture what it will need, before anybody waits for it.
+
+        Raises:
+            ValueError: it is to be compiled, and that does not work here.
+        """
+        self.engine.prepare(SamplingParams(**self._advised))  # type: ignore[arg-type]
 
     def options(self, values: Mapping[str, Any]) -> Options:
         """Options as the caller gave them, and for the rest as this model is best sampled.

@@ -3,7 +3,7 @@
 import itertools
 import threading
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
@@ -14,14 +14,24 @@ from hypothesis import strategies as st
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.errors import RequestFailedError
+from fireredtts2.engine.model_runner import FramesUnderWay
 from fireredtts2.engine.request import FinishReason, Request
 from fireredtts2.engine.scheduler import BUSY_READ_ROWS, QueueFullError
 from fireredtts2.llm.prompt import frame_rows
 from fireredtts2.llm.sampling import Sampler, SamplingParams
+from tests import tiny
 from tests.tiny import CODEBOOK_SIZE, LAYOUT, NUM_CODEBOOKS, llm, scripted_engine
 
 GREEDY = SamplingParams(temperature=0.0, depth_temperature=0.0)
 HOT = SamplingParams(temperature=5.0, topk=100, depth_temperature=5.0, depth_topk=100)
+
+
+@pytest.fixture(params=[False, True], ids=["at once", "ahead"], scope="module", autouse=True)
+def runs_ahead(request: pytest.FixtureRequest) -> Iterator[bool]:
+    """Everything here holds whether a frame is looked at before the next is begun or after."""
+    tiny.RUNS_AHEAD = request.param
+    yield request.param
+    tiny.RUNS_AHEAD = False
 
 
 def codes(num_frames: int, seed: int = 0) -> torch.Tensor:
@@ -121,7 +131,7 @@ def test_audio_is_the_whole_decode():
 
 
 def test_first_chunk_comes_with_the_first_frame_then_they_grow():
-    engine = scripted_engine([14])
+    engine = scripted_engine([14], runs_ahead=False)
     asked = request(max_frames=30)
     engine.add(asked)
     engine.step()
@@ -275,7 +285,7 @@ def long_request(num_rows: int, seed: int = 5) -> Request:
 
 
 def test_nobody_who_listens_waits_for_a_long_prompt():
-    engine = scripted_engine([20, 4], num_slots=2, max_rows=1_000)
+    engine = scripted_engine([20, 4], num_slots=2, max_rows=1_000, runs_ahead=False)
     listener, late = request(max_frames=30), long_request(900)
     engine.add(listener)
     engine.step()
@@ -427,7 +437,86 @@ def test_memory_that_runs_out_costs_the_newest_request_alone(monkeypatch: pytest
         engine.step()
     assert second.finish is FinishReason.FAILED
     assert first.finish is FinishReason.END
-    assert len(first.frames) == 6
+    monkeypatch.undo()
+    fresh = request("One", 20, seed=1)
+    run(scripted_engine([6]), fresh)
+    assert torch.equal(first.codes, fresh.codes)
+
+
+def test_interruption_between_seat_and_begin_spoils_nobody(monkeypatch: pytest.MonkeyPatch):
+    engine = scripted_engine([9, 9], num_slots=2)
+    engine.add(request("One", 20, seed=1))
+    engine.add(other := request("Two", 20, seed=2))
+    monkeypatch.setattr(engine.model_runner, "begin", broken(KeyboardInterrupt()))
+    with pytest.raises(KeyboardInterrupt):
+        engine.step()
+    monkeypatch.undo()
+    run(engine)
+    while other.finish is None:
+        engine.step()
+    fresh = request("Two", 20, seed=2)
+    run(scripted_engine([9]), fresh)
+    assert torch.equal(other.codes, fresh.codes)
+
+
+# --- A frame that is begun before the one before it is looked at -------------------------------
+
+
+def launches_of(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> list[list[int]]:
+    """The slots of every frame that is begun from now on."""
+    begun: list[list[int]] = []
+    launch = engine.model_runner.launch
+    monkeypatch.setattr(
+        engine.model_runner, "launch", lambda slots: (begun.append(list(slots)), launch(slots))[1]
+    )
+    return begun
+
+
+@pytest.mark.parametrize(
+    ("length", "max_frames", "wasted"),
+    [(5, 20, 1), (None, 5, 0)],
+    ids=["ended by the model", "ended by its limit"],
+)
+def test_at_most_one_frame_is_begun_in_vain(
+    length: int | None, max_frames: int, wasted: int, monkeypatch: pytest.MonkeyPatch
+):
+    engine = scripted_engine([length], runs_ahead=True)
+    begun = launches_of(engine, monkeypatch)
+    asked = request(max_frames=max_frames)
+    run(engine, asked)
+    ends = 1 if length is not None else 0
+    assert len(begun) == len(asked.frames) + ends + wasted
+    assert len(asked.frames) == 5
+
+
+def test_whoever_takes_a_slot_does_not_get_the_frame_that_was_under_way():
+    engine = scripted_engine([None, 4], runs_ahead=True)
+    first, second = request("One", 30, seed=1), request("Two", 9, seed=2)
+    engine.add(first)
+    for _ in range(3):
+        engine.step()
+    engine.cancel(first)
+    run(engine, second)
+    fresh = request("Two", 9, seed=2)
+    run(scripted_engine([4]), fresh)
+    assert torch.equal(second.codes, fresh.codes)
+
+
+def test_an_error_that_shows_a_frame_late_fails_its_request_and_the_engine_goes_on(
+    monkeypatch: pytest.MonkeyPatch,
+):
+    engine = scripted_engine([9, 4], runs_ahead=True)
+    first, second = request("One", 20, seed=1), request("Two", 9, seed=2)
+    engine.add(first)
+    engine.step()
+    monkeypatch.setattr(FramesUnderWay, "codes", broken(RuntimeError("the device is lost")))
+    engine.step()
+    monkeypatch.undo()
+    assert first.finish is FinishReason.FAILED
+    run(engine, second)
+    fresh = request("Two", 9, seed=2)
+    run(scripted_engine([4]), fresh)
+    assert torch.equal(second.codes, fresh.codes)
 
 
 # --- Joining, leaving, cancelling at any time ---------------------------------------------------

@@ -13,6 +13,7 @@ from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.engine_thread import ClosedError
 from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.front import ROWS_PER_REQUEST, Front
+from fireredtts2.engine.model_runner import FramesUnderWay
 from fireredtts2.engine.request import FinishReason, Request
 from fireredtts2.engine.scheduler import QueueFullError
 from fireredtts2.llm.sampling import SamplingParams
@@ -63,13 +64,13 @@ def texts(number: int) -> list[Request]:
 def blocked(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> threading.Event:
     """Makes an engine's next frames wait for this event."""
     goes_on = threading.Event()
-    whole = engine.model_runner.next_frames
+    whole = engine.model_runner.launch
 
-    def wait(slots: Sequence[int]) -> torch.Tensor:
+    def wait(slots: Sequence[int]) -> FramesUnderWay:
         assert goes_on.wait(PATIENCE_S)
         return whole(slots)
 
-    monkeypatch.setattr(engine.model_runner, "next_frames", wait)
+    monkeypatch.setattr(engine.model_runner, "launch", wait)
     return goes_on
 
 
@@ -239,7 +240,7 @@ def test_an_error_in_a_model_leaves_the_other_engine(
     streams = [front.stream(request(f"Text {n}", 30)) for n in range(2)]
     for stream in streams:
         next(stream)
-    monkeypatch.setattr(engines(front)[0].model_runner, "next_frames", broken)
+    monkeypatch.setattr(engines(front)[0].model_runner, "launch", broken)
     with pytest.raises(RequestFailedError, match="speech broke off: RuntimeError: bad luck"):
         list(streams[0])
     assert sum(1 for _ in streams[1]) > 0
@@ -282,7 +283,7 @@ def test_an_engine_that_fails_is_asked_less(
     make: Callable[..., Front], monkeypatch: pytest.MonkeyPatch
 ):
     front = make()
-    monkeypatch.setattr(engines(front)[0].model_runner, "next_frames", broken)
+    monkeypatch.setattr(engines(front)[0].model_runner, "launch", broken)
     outcomes = []
     for one in texts(8):
         try:

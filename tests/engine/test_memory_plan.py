@@ -30,8 +30,8 @@ def test_row_bytes_are_those_of_the_cache():
     assert row_bytes(FLAVORS["qwen-1.5b"], itemsize=2) == 28_672
     config = tiny.llm_config().backbone
     cache = tiny.llm().new_cache(3, 50)
-    held = cache.keys.nbytes + cache.values.nbytes
-    assert 3 * 51 * row_bytes(config, cache.keys.itemsize) == held
+    held = sum(layer.nbytes for layer in (*cache.keys, *cache.values))
+    assert 3 * 51 * row_bytes(config, cache.dtype.itemsize) == held
 
 
 def test_codec_bytes_are_nearly_those_of_the_state():

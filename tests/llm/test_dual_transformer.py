@@ -245,5 +245,5 @@ def test_one_codebook_alone_needs_no_decoder_step() -> None:
 def test_cache_follows_the_models_type() -> None:
     model = golden.tiny_model().to(torch.bfloat16)
     cache: KVCache = model.new_cache(2, 10)
-    assert cache.keys.dtype == cache.values.dtype == torch.bfloat16
+    assert {held.dtype for held in (*cache.keys, *cache.values)} == {torch.bfloat16}
     assert (cache.batch, cache.capacity) == (2, 10)

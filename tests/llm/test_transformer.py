@@ -166,13 +166,15 @@ def test_one_row_is_filled_alone() -> None:
 def test_a_row_that_was_copied_goes_on_like_its_source() -> None:
     config = TransformerConfig(2, 4, 2, 32, 48, max_seq_len=32)
     cache = KVCache.empty(config, 2, 8)
-    cache.keys.normal_()
-    cache.values.normal_()
+    for keys in cache.keys:
+        keys.normal_()
+    for values in cache.values:
+        values.normal_()
     cache.lengths[0] = 5
     cache.copy_rows(0, 1, 4)
     assert cache.lengths.tolist() == [5, 4]
-    assert torch.equal(cache.keys[:, 1, :, :4], cache.keys[:, 0, :, :4])
-    assert torch.equal(cache.values[:, 1, :, :4], cache.values[:, 0, :, :4])
+    assert all(torch.equal(keys[1, :, :4], keys[0, :, :4]) for keys in cache.keys)
+    assert all(torch.equal(held[1, :, :4], held[0, :, :4]) for held in cache.values)
     with pytest.raises(ValueError, match="cannot copy 6 positions of row 0: it holds 5"):
         cache.copy_rows(0, 1, 6)
 
