@@ -201,7 +201,8 @@ class Subject:
         """An engine as the public face has it."""
         model = self.fused(self.kind)
         engine = build_engine(model, self.codec, num_slots, compiles=self.compiles)
-        engine.prepare(self.sampling)
+        if self.compiles:
+            engine.prepare(self.sampling)  # what is captured instead comes with a warm-up
         return engine
 
     def conversation(self, engine: Engine, voices: list[Spoken]) -> Conversation:

@@ -99,6 +99,18 @@ def is_special(path: str | Path) -> bool:
     return not (stat.S_ISREG(mode) or stat.S_ISDIR(mode))
 
 
+def is_terminal(path: str | Path) -> bool:
+    """True for a terminal under any name, such as /dev/stdout where that is one."""
+    # NOTE: nothing but a device is opened: a pipe's reader would take the closing for the end.
+    if not (os.path.exists(path) and stat.S_ISCHR(os.stat(path).st_mode)):
+        return False
+    descriptor = os.open(path, os.O_WRONLY | os.O_NOCTTY)
+    try:
+        return os.isatty(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 @contextlib.contextmanager
 def _clear_errors(path: str | Path) -> Iterator[None]:
     try:

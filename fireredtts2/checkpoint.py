@@ -94,15 +94,19 @@ class CheckpointFolder:
         Raises:
             FileNotFoundError: for nothing.
         """
-        names = {"dialogue": LLM_NAMES["dialogue"], "monologue": LLM_NAMES["monologue"]}
-        found: list[GenType] = [
-            kind  # type: ignore[misc]
-            for kind, name in names.items()
-            if find_weights(self.path, (name, LLM_SHARED_NAME)) is not None
-        ]
+        found = self._found_gen_types()
         if not found:
-            self._missing_weights((*names.values(), LLM_SHARED_NAME), "a language model")
+            names = (LLM_NAMES["dialogue"], LLM_NAMES["monologue"], LLM_SHARED_NAME)
+            self._missing_weights(names, "a language model")
         return found
+
+    def _found_gen_types(self) -> list[GenType]:
+        kinds: tuple[GenType, ...] = ("dialogue", "monologue")
+        return [
+            kind
+            for kind in kinds
+            if find_weights(self.path, (LLM_NAMES[kind], LLM_SHARED_NAME)) is not None
+        ]
 
     @property
     def codec_path(self) -> Path:
@@ -130,8 +134,15 @@ class CheckpointFolder:
         files = ", ".join(name + suffix for name in names for suffix in SUFFIXES)
         raise FileNotFoundError(
             f"{self.path}: no weights for {what}; looked for {files}. "
-            f"`fireredtts2 download {self.path}` fetches what is missing"
+            f"`fireredtts2 download {self.path}` fetches what is missing{self._instead(what)}"
         )
+
+    def _instead(self, what: str) -> str:
+        """The other language model, where it is that which is missing."""
+        there = self._found_gen_types()
+        if what not in get_args(GenType) or not there:
+            return ""
+        return f"; or use the one for {there[0]} that is there: gen_type {there[0]!r}"
 
     def _require(self, path: Path) -> Path:
         if not path.exists():

@@ -200,3 +200,10 @@ def test_parts_that_only_training_uses_must_fit_too(
     write_state(path.with_suffix(".safetensors"), {**state, key: torch.zeros(3)})
     with pytest.raises(ValueError, match=rf"{fault} \(1\): {key}"):
         FireRedTTS2(folder)
+
+
+def test_a_folder_with_the_other_language_model_says_which(folder: Path):
+    (folder / "llm_posttrain.pt").unlink(missing_ok=True)
+    (folder / "llm_pretrain.pt").touch()
+    with pytest.raises(FileNotFoundError, match=r"for dialogue.*download.*gen_type 'monologue'"):
+        CheckpointFolder(folder).llm_path("dialogue")

@@ -466,6 +466,17 @@ def test_audio_is_not_written_to_a_terminal(shell: Shell) -> None:
     assert "terminal" in result.errors
 
 
+def test_a_terminal_under_another_name_is_refused_too(shell: Shell) -> None:
+    leader, follower = os.openpty()
+    try:
+        result = shell("say", "Hello.", "-o", os.ttyname(follower))
+    finally:
+        os.close(leader)
+        os.close(follower)
+    assert result.code == ExitCode.USAGE
+    assert "is a terminal: give a file, or a pipe" in result.errors
+
+
 @pytest.mark.parametrize("name", ["llm.safetensors", "codec.safetensors", "config_llm.json"])
 def test_a_damaged_checkpoint(shell: Shell, voiced_checkpoint: Path, name: str) -> None:
     shutil.copytree(voiced_checkpoint, shell.folder / "damaged")

@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireredtts2.atomic_file import is_special
+from fireredtts2.atomic_file import is_special, is_terminal
 from fireredtts2.audio_writer import STANDARD_OUTPUT, audio_format
 from fireredtts2.cli import sinks
 from fireredtts2.cli.sinks import Take
@@ -104,6 +104,8 @@ class Outputs:
             raise ValueError("nowhere to put the audio: give -o FILE, -o - or --play")
         if self.output == STANDARD_OUTPUT and sys.stdout.isatty():
             raise ValueError("-o - would write audio to the terminal: give a file, or a pipe")
+        if self.output not in (None, STANDARD_OUTPUT) and is_terminal(self.output):
+            raise ValueError(f"-o {self.output} is a terminal: give a file, or a pipe")
         files = [None if self.output == STANDARD_OUTPUT else self.output, self.srt, self.vtt]
         for path in files:
             if path is not None:
