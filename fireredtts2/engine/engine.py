@@ -207,7 +207,7 @@ class Engine:
         for num_frames, group in groups.items():
             with self._failing(group):
                 requests = [self._request(slot) for slot in group]
-                codes = torch.stack([request.codes[:, -num_frames:] for request in requests])
+                codes = torch.stack([request.last_codes(num_frames) for request in requests])
                 audio = self.codec_runner.decode([slot.index for slot in group], codes)
                 for request, chunk in zip(requests, audio, strict=True):
                     request.chunks.append(chunk)

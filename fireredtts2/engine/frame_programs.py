@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 
 KEY_LADDER = (256, 512, 1024, 1536, 2048, 2560)  # then the whole window
 TOPK_LADDER = (1, 32, 128)  # then the whole vocabulary
+CPU = torch.device("cpu")
 MIN_KEYS = 2  # a dimension of 1 would be compiled as something of its own
 WARM_UP_RUNS = 2  # before a capture: libraries set themselves up in a first run
 
@@ -104,7 +105,7 @@ class FramePrograms:
         """
         for batch in batches:
             silent = [torch.Generator(self._model.device) for _ in range(batch)]
-            sampler = Sampler([params] * batch, silent, self._codebook_size)
+            sampler = Sampler([params] * batch, silent, self._codebook_size, CPU)
             frame = self._frame(batch, sampler)
             frame.load([], sampler)
             try:

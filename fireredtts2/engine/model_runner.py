@@ -16,6 +16,8 @@ from fireredtts2.llm.fused import FusedDualTransformer
 from fireredtts2.llm.prompt import Rows, frame_rows
 from fireredtts2.llm.sampling import Sampler, SamplingParams
 
+CPU = torch.device("cpu")
+
 
 @dataclass(frozen=True)
 class FramesUnderWay:
@@ -117,7 +119,9 @@ class ModelRunner:
         That row is left for `next_frames`, so that every frame is made in the same way.
         """
         self._cache.truncate(slot, num_kept)
-        self._next.tokens[slot], self._next.mask[slot] = last_row.tokens, last_row.mask
+        # NOTE: nothing here waits for the device, which may be making others' next frame.
+        self._next.tokens[slot].copy_(last_row.tokens, non_blocking=True)
+        self._next.mask[slot].copy_(last_row.mask, non_blocking=True)
         self._params[slot] = sampling
         self._generators[slot].manual_seed(seed)
         self._samplers.clear()
@@ -132,7 +136,8 @@ class ModelRunner:
 
     def read(self, slot: int, rows: Rows) -> None:
         """Adds rows to a slot in one pass."""
-        tokens, mask = rows.tokens[None].to(self._device), rows.mask[None].to(self._device)
+        tokens = rows.tokens[None].to(self._device, non_blocking=True)
+        mask = rows.mask[None].to(self._device, non_blocking=True)
         self.model.extend(tokens, mask, self._alone[slot])
         self.num_prefilled_rows += len(rows)
 
@@ -203,5 +208,6 @@ class ModelRunner:
                 [self._params[row] for row in rows],
                 [self._generators[row] if row in slots else silent for row in rows],
                 self._codebook_size,
+                None if self._programs is None else CPU,
             )
         return self._samplers[speaking]

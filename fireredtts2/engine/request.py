@@ -132,6 +132,10 @@ class Request:
         """(Q, T): the spoken frames."""
         return torch.stack(self.frames[self.unspoken_frames :], dim=1)
 
+    def last_codes(self, num_frames: int) -> Tensor:
+        """(Q, num_frames): the newest of them, however many there are."""
+        return torch.stack(self.frames[-num_frames:], dim=1)
+
 
 def read_block(request: Request) -> Block:
     """The request's last block with the frames made since: what the cache holds at its end."""

@@ -115,6 +115,7 @@ class Sampler:
         params: Sequence[SamplingParams],
         generators: Sequence[torch.Generator],
         codebook_size: int | None = None,
+        device: torch.device | None = None,
     ) -> None:
         """Prepares the rows' parameters.
 
@@ -123,6 +124,8 @@ class Sampler:
             generators: One per batch row, on the model's device.
             codebook_size: Codes at and above it are never drawn: the audio vocabulary has more
                 ids than the codec has entries. No limit where not given.
+            device: Where the parameters lie; by default where the noise does. To have them copied
+                from here, the CPU: nothing then waits for the device.
         """
         if len(params) != len(generators) or not params:
             raise ValueError(
@@ -131,7 +134,7 @@ class Sampler:
             )
         self.generators = list(generators)
         self.codebook_size = codebook_size
-        device = self.generators[0].device
+        device = device or self.generators[0].device
         self.first = DrawingRows([(p.temperature, p.topk, p.nsigma) for p in params], device)
         depth = [(p.depth_temperature, p.depth_topk, math.inf) for p in params]
         self.depth = DrawingRows(depth, device)
