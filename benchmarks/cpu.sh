@@ -18,7 +18,7 @@ bench() { # FILE MODULE OPTION...: one that fails does not stop the others
     files+=("$file")
 }
 
-variants=${VARIANTS:-plain,engine,bfloat16,int8}
+variants=${VARIANTS:-plain,float32,bfloat16,int8,int8-compiled}
 files=()
 bench frame frame --variants "$variants" "$@"
 bench first_audio first_audio "$@"

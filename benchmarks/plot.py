@@ -20,7 +20,7 @@ Report = dict[str, Any]
 
 
 def frame_chart(report: Report) -> Chart:
-    """Milliseconds a frame by listeners at once; the memory's limit of the engine's is dashed."""
+    """Milliseconds a frame by listeners at once; the memory's limit is dashed, the last variant's."""
     rows = report["rows"]
     lengths = sorted({row["prompt_rows"] for row in rows})
     lines = []
@@ -29,8 +29,8 @@ def frame_chart(report: Report) -> Chart:
         for name in dict.fromkeys(row["variant"] for row in at):
             own = [row for row in at if row["variant"] == name]
             lines.append(_line(f"{name}, {num_rows} rows", own, "batch", "ms"))
-        own = [row for row in at if row["variant"] == "engine"]
-        if own:
+        if at:
+            own = [row for row in at if row["variant"] == at[-1]["variant"]]
             lines.append(_line(f"limit, {num_rows} rows", own, "batch", "limit_ms", True))
     return Chart(_title("A frame", report), "listeners at once", "ms a frame", lines, is_log=True)
 
