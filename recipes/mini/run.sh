@@ -10,6 +10,7 @@ step recipes.mini.fetch_whisper "$work"
 step recipes.mini.build_pronunciations fireredtts2/models/mini/pronunciations.txt.gz
 step recipes.mini.build_tokenizer fireredtts2/models/mini/tokenizer/tokenizer.json
 step recipes.mini.decode_corpus "$corpus" "$work"
+step recipes.mini.vary "$work"
 step recipes.mini.semantic_features "$work" "$work/whisper_tiny_en.bin"
 step recipes.mini.train_codec "$work"
 step recipes.mini.tokenise "$work"
