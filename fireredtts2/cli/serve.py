@@ -12,16 +12,32 @@ from fireredtts2.cli import options
 from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, reported
 
 KEYS_ENV = "FIREREDTTS2_API_KEYS"
-DRAIN_S = 30
 
 
 @reported
 def serve(
-    host: Annotated[str, typer.Option(help="Address to listen on; 0.0.0.0 for all.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port to listen on.", min=0, max=65_535)] = 7860,
-    slots: Annotated[int, typer.Option(help="Listeners served at once.", min=1, max=512)] = 4,
+    host: Annotated[
+        str,
+        typer.Option(help="Address to listen on; 0.0.0.0 for all.", envvar="FIREREDTTS2_HOST"),
+    ] = "127.0.0.1",
+    port: Annotated[
+        int,
+        typer.Option(
+            help="Port to listen on.", min=0, max=65_535, envvar=["FIREREDTTS2_PORT", "PORT"]
+        ),
+    ] = 7860,
+    slots: Annotated[
+        int,
+        typer.Option(help="Listeners served at once.", min=1, max=512, envvar="FIREREDTTS2_SLOTS"),
+    ] = 4,
     queue: Annotated[
-        int, typer.Option(help="Requests that may wait; more get 429.", min=1, max=10_000)
+        int,
+        typer.Option(
+            help="Requests that may wait; more get 429.",
+            min=1,
+            max=10_000,
+            envvar="FIREREDTTS2_QUEUE",
+        ),
     ] = 32,
     cors: Annotated[
         list[str] | None, typer.Option(help="A web page that may ask from a browser.")
@@ -36,13 +52,15 @@ def serve(
     """Serve OpenAI's speech API, dialogue and voices over HTTP.
 
     Keys come from the environment, FIREREDTTS2_API_KEYS, separated by commas: a command line can be
-    read by other users of a machine. Without any, everybody who reaches the port may ask.
+    read by other users of a machine. Without any, everybody who reaches the port may ask. What has
+    no option here has a variable too: docs/deploy.md lists them.
     """
     try:
         import uvicorn
 
+        from fireredtts2.serving.address import DRAIN_S
         from fireredtts2.serving.app import create_app
-        from fireredtts2.serving.config import ServingConfig
+        from fireredtts2.serving.environment import serving_config
     except ModuleNotFoundError as error:
         raise CommandError(
             ExitCode.USAGE, f"{error.name} is missing: pip install 'fireredtts2[serving]'"
@@ -52,15 +70,15 @@ def serve(
     with blamed_on(ExitCode.USAGE):
         if dtype not in get_args(DTypeName):
             raise ValueError(f"--dtype {dtype}; allowed: {', '.join(get_args(DTypeName))}")
-        config = ServingConfig(
+        asked = {"cors_origins": tuple(cors or ()), "voices_path": voices}
+        config = serving_config(
+            os.environ,
             model=model,
             device=device,
             dtype=cast(Any, dtype),
             num_slots=slots,
             max_waiting=queue,
-            api_keys=keys_of(os.environ.get(KEYS_ENV, "")),
-            cors_origins=tuple(cors or ()),
-            voices_path=voices,
+            **{name: value for name, value in asked.items() if value},
         )
     with blamed_on(ExitCode.MODEL):
         app = create_app(config)
@@ -68,8 +86,3 @@ def serve(
         typer.echo(f"no keys ({KEYS_ENV}): everybody who reaches {host} may ask", err=True)
     typer.echo(f"listening on http://{host}:{port} (documentation: /docs)", err=True)
     uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=DRAIN_S)
-
-
-def keys_of(value: str) -> tuple[str, ...]:
-    """Keys separated by commas."""
-    return tuple(key.strip() for key in value.split(",") if key.strip())

@@ -7,7 +7,6 @@ from pathlib import Path
 
 from fireredtts2.engine.device import DTypeName
 
-DEFAULT_PORT = 7860
 #: Names that clients of OpenAI's API send, and the embedded voices that answer to them.
 OPENAI_VOICES = {
     "alloy": "af_kore",

@@ -1,0 +1,1 @@
+"""Many copies of the model behind one address, with Ray Serve."""
