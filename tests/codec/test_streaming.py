@@ -2,7 +2,11 @@
 
 import pytest
 import torch
+import torch.nn.functional as F
 
+from fireredtts2.codec.decoder import CausalUpsample
+from fireredtts2.codec.resampling import UpConv
+from fireredtts2.config import UpsampleConfig
 from tests import tiny
 
 NUM_FRAMES = 24
@@ -101,3 +105,21 @@ def test_non_causal_variant_decodes_but_does_not_stream():
     assert "acoustic_decoder.backbone.prior_net.0.block1.0.weight" in names
     with pytest.raises(ValueError, match="not causal"):
         codec.initial_state(1, 4)
+
+
+@pytest.mark.parametrize("stride", [1, 2])
+@pytest.mark.parametrize("num_steps", [1, 2, 9])
+def test_an_upsampling_is_the_convolution_that_torch_has(stride: int, num_steps: int) -> None:
+    up = CausalUpsample(8, stride)
+    x = torch.randn(2, 8, num_steps)
+    whole = F.conv_transpose1d(x, up.weight, up.bias, stride)
+    torch.testing.assert_close(up(x), whole[:, :, : stride * num_steps])
+
+
+def test_frames_unfold_as_torch_has_it() -> None:
+    up = UpConv(UpsampleConfig(embed_dim=6, stride=4))
+    x = torch.randn(2, 3, 6)
+    wide = up.in_proj(x).transpose(1, 2)
+    torch.testing.assert_close(
+        up(x), F.conv_transpose1d(wide, up.up_conv.weight, stride=4).transpose(1, 2)
+    )
