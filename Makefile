@@ -16,9 +16,12 @@ TORCH ?= torch==2.13.0
 TORCH_INDEX ?=
 
 BIN := $(VENV)/bin
+# Tests that say what they measured.
+LOGGED := -o log_cli=true --log-cli-level=INFO
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
-.PHONY: speak serve test lint format wheel clean test-deploy test-install test-runpod test-ray
+.PHONY: speak serve test lint format wheel clean test-deploy test-install test-runpod test-ray test-jobs
+.PHONY: test-hostile test-load
 .DELETE_ON_ERROR:
 
 speak: $(VENV)/installed.stamp
@@ -45,9 +48,22 @@ test-install: $(VENV)/dev.stamp
 test-runpod: $(VENV)/runpod.stamp
 	@$(BIN)/python -m pytest -q -m slow tests/deploy/test_runpod.py $(ARGS)
 
+# Servers that are killed in the middle of a job; one part needs a redis-server.
+test-jobs: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest -q -m slow tests/serving/jobs $(ARGS)
+
 # A local cluster of two replicas, of which one is killed.
 test-ray: $(VENV)/ray.stamp
 	@$(BIN)/python -m pytest -q -m slow tests/deploy/test_ray.py $(ARGS)
+
+# Malformed requests, messages and clips by the thousand; minutes.
+test-hostile: $(VENV)/dev.stamp
+	@$(PIP) schemathesis==4.32.5 websockets
+	@$(BIN)/python -m pytest -q -m slow $(LOGGED) tests/serving/test_hostile.py tests/serving/test_uploads.py $(ARGS)
+
+# 50 listeners for two minutes.
+test-load: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest -q -m slow $(LOGGED) tests/serving/test_load.py $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -62,6 +62,8 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         compile: make one program of a frame by torch.compile, which takes a minute, once a machine.
             With int8 on a CPU a frame then takes less than half the time. Needs a C++ compiler, on
             a GPU Triton.
+        adapter: a fine-tuned adapter's folder, or its name in the checkpoint's `adapters/`; it is
+            merged into the weights at load.
 
     Attributes:
         voices: the library of named voices, those of the model and the user's own.
@@ -155,6 +157,8 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         on_turn: OnTurn | None = None,
         on_progress: OnProgress | None = None,
         hold_turns: bool = False,
+        after: Sequence[Turn] = (),
+        priority: int = 0,
         **options: Unpack[OptionValues],
     ) -> Iterator[AudioChunk]:
         """`dialogue` as a stream: the same speech, while it is made.
@@ -166,10 +170,15 @@ class FireRedTTS2(PublishedCalls[Tensor]):
             on_progress: as for `dialogue`.
             hold_turns: yield a turn only when it is known to be good, so that a runaway is tried
                 again unheard; for writing files.
+            after: the script's first turns, where they were spoken earlier with the same seed: the
+                stream goes on as it would have. Their audio is not needed.
+            priority: among all that wait for the engine; below 0 lets others go first.
             **options: see the class.
         """
         chosen = self.studio.options(options)
-        direction = Direction(chosen, hold_turns, False, on_turn, on_progress)
+        direction = Direction(
+            chosen, hold_turns, False, on_turn, on_progress, tuple(after), priority
+        )
         return self.studio.dialogue(script, voices, direction)
 
     def stream_say(

@@ -50,13 +50,16 @@ class PublishedCalls(ABC, Generic[Result]):
         num_slots: int | Auto = 1,
         num_threads: int | None = None,
         compile: bool = False,
+        adapter: str | Path | None = None,
     ) -> None:
         devices = resolve_devices(device)
         self.device = devices[0]
         weights = resolve_dtype(dtype, use_bf16, device, self.device)
         if num_threads is not None:
             torch.set_num_threads(num_threads)
-        self.studio = Studio(pretrained_dir, gen_type, devices, weights, num_slots, compile)
+        self.studio = Studio(
+            pretrained_dir, gen_type, devices, weights, num_slots, compile, adapter
+        )
         self.codec = self.studio.codec
         self.voices = self.studio.voices
 

@@ -44,6 +44,7 @@ class Turn:
         codes: (Q, T) int64, the codes that were spoken.
         audio: (samples,) float32 on the CPU.
         was_cut: the turn had not ended when its time limit was reached.
+        piece_frames: how many of the frames each piece of a long turn took.
     """
 
     speaker: str
@@ -53,6 +54,7 @@ class Turn:
     codes: Tensor
     audio: Tensor = field(repr=False)
     was_cut: bool = False
+    piece_frames: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

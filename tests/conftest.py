@@ -1,5 +1,7 @@
 """Fixtures that many tests share."""
 
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -11,3 +13,16 @@ from tests.tiny import write_checkpoint
 def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A whole checkpoint folder of a tiny random model; do not write into it."""
     return write_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
+
+
+@pytest.fixture(autouse=True)
+def log_as_it_was() -> Iterator[None]:
+    """The command line sets its log up for a whole process; here others follow."""
+    top = logging.getLogger("fireredtts2")
+    handlers, propagate = list(top.handlers), top.propagate
+    logs = [top, *(logging.getLogger(f"fireredtts2.{part}") for part in ("engine", "narration"))]
+    levels = [log.level for log in logs]
+    yield
+    top.handlers[:], top.propagate = handlers, propagate
+    for log, level in zip(logs, levels, strict=True):
+        log.setLevel(level)

@@ -85,7 +85,8 @@ def everything(
         return target
 
     monkeypatch.setattr("fireredtts2.download.download", fetch)
-    monkeypatch.setattr("uvicorn.run", lambda *_, **__: None)  # a server would not end
+    # A server would not end.
+    monkeypatch.setattr("fireredtts2.serving.run.serve", lambda load, *_: load())
     return folder
 
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any, cast, get_args
+from typing import TYPE_CHECKING, Annotated, Any, cast, get_args
 
 import typer
 
 from fireredtts2.cli import options
 from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, reported
 
+if TYPE_CHECKING:
+    from fastapi import FastAPI
+
 KEYS_ENV = "FIREREDTTS2_API_KEYS"
+LOCAL = ("127.0.0.1", "localhost", "::1")
 
 
 @reported
@@ -45,9 +49,32 @@ def serve(
     voices: Annotated[
         Path | None, typer.Option(help="Where uploaded voices are kept; your own by default.")
     ] = None,
+    jobs: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where jobs for long scripts are kept; below your data folder by default.",
+            envvar="FIREREDTTS2_JOBS",
+        ),
+    ] = None,
+    forwarded_allow_ips: Annotated[
+        str,
+        typer.Option(
+            help="Proxies whose word on a client's address is taken, with commas; * for all.",
+            envvar="FORWARDED_ALLOW_IPS",
+        ),
+    ] = "127.0.0.1",
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
+    compile: Annotated[
+        bool,
+        typer.Option(
+            "--compile",
+            help="Compile frames first: a minute, then much faster with --dtype int8 on a CPU.",
+            envvar="FIREREDTTS2_COMPILE",
+            rich_help_panel="Model",
+        ),
+    ] = False,
 ) -> None:
     """Serve OpenAI's speech API, dialogue and voices over HTTP.
 
@@ -56,11 +83,10 @@ def serve(
     no option here has a variable too: docs/deploy.md lists them.
     """
     try:
-        import uvicorn
-
-        from fireredtts2.serving.address import DRAIN_S
+        from fireredtts2.serving import run
         from fireredtts2.serving.app import create_app
         from fireredtts2.serving.environment import serving_config
+        from fireredtts2.serving.jobs.config import JobsConfig, user_jobs_path
     except ModuleNotFoundError as error:
         raise CommandError(
             ExitCode.USAGE, f"{error.name} is missing: pip install 'fireredtts2[serving]'"
@@ -71,18 +97,29 @@ def serve(
         if dtype not in get_args(DTypeName):
             raise ValueError(f"--dtype {dtype}; allowed: {', '.join(get_args(DTypeName))}")
         asked = {"cors_origins": tuple(cors or ()), "voices_path": voices}
+        kept = JobsConfig(
+            path=jobs or user_jobs_path(),
+            redis_url=os.environ.get("FIREREDTTS2_JOBS_REDIS") or None,
+            is_optional=jobs is None,
+        )
         config = serving_config(
             os.environ,
             model=model,
             device=device,
             dtype=cast(Any, dtype),
+            compile=compile,
             num_slots=slots,
             max_waiting=queue,
+            jobs=kept,
             **{name: value for name, value in asked.items() if value},
         )
-    with blamed_on(ExitCode.MODEL):
-        app = create_app(config)
-    if not config.api_keys and host not in ("127.0.0.1", "localhost", "::1"):
-        typer.echo(f"no keys ({KEYS_ENV}): everybody who reaches {host} may ask", err=True)
-    typer.echo(f"listening on http://{host}:{port} (documentation: /docs)", err=True)
-    uvicorn.run(app, host=host, port=port, log_level="warning", timeout_graceful_shutdown=DRAIN_S)
+
+    def load() -> FastAPI:
+        with blamed_on(ExitCode.MODEL):
+            app = create_app(config)
+        if not (config.api_keys or config.keys_path) and host not in LOCAL:
+            typer.echo(f"no keys ({KEYS_ENV}): everybody who reaches {host} may ask", err=True)
+        typer.echo(f"listening on http://{host}:{port} (documentation: /docs)", err=True)
+        return app
+
+    run.serve(load, host, port, forwarded_allow_ips)

@@ -8,6 +8,7 @@ from typing import TypeVar
 import torch
 from torch import nn
 
+from fireredtts2.adapters import Adapter
 from fireredtts2.checkpoint import CheckpointFolder, GenType
 from fireredtts2.codec.codec import RedCodec
 from fireredtts2.config import MAX_CONTEXT_ROWS
@@ -39,21 +40,33 @@ CODEC_TRAINING_PARTS = ("semantic_decoder",)
 
 
 def load_llm(
-    folder: CheckpointFolder, gen_type: GenType, device: torch.device, dtype: torch.dtype
+    folder: CheckpointFolder,
+    gen_type: GenType,
+    device: torch.device,
+    dtype: torch.dtype,
+    adapter: Adapter | None = None,
 ) -> DualTransformer:
-    """The dual transformer, without its training-only head."""
+    """The dual transformer, without its training-only head; an adapter is merged into it."""
     path = folder.llm_path(gen_type)
     model = build_empty(lambda: DualTransformer(folder.llm_config).to(dtype))
-    return _loaded(model, folder.read_llm(gen_type), path, LLM_TRAINING_PARTS, device)
+    state = folder.read_llm(gen_type)
+    if adapter is not None:
+        state = adapter.merged(state)
+    return _loaded(model, state, path, LLM_TRAINING_PARTS, device)
 
 
 def load_fused_llm(
-    folder: CheckpointFolder, gen_type: GenType, device: torch.device, weights: WeightKind
+    folder: CheckpointFolder,
+    gen_type: GenType,
+    device: torch.device,
+    weights: WeightKind,
+    adapter: Adapter | None = None,
 ) -> FusedDualTransformer:
     """The dual transformer as inference wants it; no more than one of it is held on the way."""
     # What becomes int8 is rounded once only, from float32.
     dtype = torch.bfloat16 if weights == "bfloat16" else torch.float32
-    return FusedDualTransformer(load_llm(folder, gen_type, device, dtype), weights, frees=True)
+    model = load_llm(folder, gen_type, device, dtype, adapter)
+    return FusedDualTransformer(model, weights, frees=True)
 
 
 def load_codec(folder: CheckpointFolder, state: StateDict, device: torch.device) -> RedCodec:

@@ -51,6 +51,7 @@ class Narrator:
         keeps_turns: let a `SpeechError` hold the turns before it. An hour of them takes 345 MB.
         on_turn: called with every finished turn; what it holds survives an interruption.
         on_progress: called before and after every turn and with every chunk.
+        priority: of what is asked of the engine.
     """
 
     def __init__(
@@ -64,6 +65,7 @@ class Narrator:
         keeps_turns: bool = True,
         on_turn: Callable[[Turn], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
+        priority: int = 0,
     ) -> None:
         self._engine = engine
         self._context = context
@@ -77,6 +79,36 @@ class Narrator:
         self._spoken_s = 0.0
         self._num_samples = 0
         self._began_s = 0.0
+        self._priority = priority
+        self._num_earlier = 0
+
+    def resume(self, lines: Sequence[Line], after: Sequence[Turn]) -> None:
+        """Takes the first turns as spoken earlier: what comes next is what came then.
+
+        Raises:
+            ValueError: they are not the first turns of these lines.
+        """
+        if after and self._options.reencode_context:
+            raise ValueError("with reencode_context a conversation cannot be resumed")
+        if len(after) > len(lines):
+            raise ValueError(f"{len(after)} turns were spoken, of {len(lines)} that there are")
+        for index, (line, turn) in enumerate(zip(lines, after, strict=False)):
+            self._take_in(index, line, turn)
+        self._num_earlier = len(after)
+        if after:
+            self._num_samples = round(after[-1].end_s * OUTPUT_RATE_HZ)
+
+    def _take_in(self, index: int, line: Line, turn: Turn) -> None:
+        is_same = (line.speaker, line.text) == (turn.speaker, turn.text)
+        if not is_same or len(turn.piece_frames) != len(line.pieces):
+            raise ValueError(f"turn {index + 1} was spoken with another text, or by another")
+        parts = turn.codes.split(list(turn.piece_frames), dim=1)
+        for piece, codes in zip(line.pieces, parts, strict=True):
+            # NOTE: asked for its rows as when it was spoken: only so does the window slide alike.
+            limit = frame_limit(piece, self._options, self._pace)
+            self._context.blocks(line.speaker, piece, limit)
+            self._context.add(Spoken(line.speaker, piece, codes))
+        self._spoken_s += turn.end_s - turn.start_s
 
     def check(self, lines: Sequence[Line]) -> None:
         """Looks through all lines before the first is spoken.
@@ -101,8 +133,10 @@ class Narrator:
             ValueError: the first turn does not fit in the window.
         """
         self._began_s = time.monotonic()
-        self._report(0, lines)
+        self._report(self._num_earlier, lines)
         for index, line in enumerate(lines):
+            if index < self._num_earlier:
+                continue
             takes: list[Taken] = []
             if line.pause_s:
                 yield self._pause(index, line)
@@ -132,6 +166,7 @@ class Narrator:
                     self._options,
                     path,
                     self._pace,
+                    self._priority,
                 )
                 takes.append((yield from take.run(hold)))
             except (TakeError, RequestFailedError, ValueError) as error:
@@ -158,6 +193,7 @@ class Narrator:
             codes=torch.cat([taken.codes for taken in takes], dim=1),
             audio=audio,
             was_cut=any(taken.was_cut for taken in takes),
+            piece_frames=tuple(taken.codes.shape[1] for taken in takes),
         )
         self._spoken_s += turn.end_s - turn.start_s
         if self._keeps_turns:

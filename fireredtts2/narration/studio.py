@@ -9,6 +9,7 @@ from typing import Any
 
 import torch
 
+from fireredtts2.adapters import Adapter, find_adapter
 from fireredtts2.checkpoint import CheckpointFolder, GenType
 from fireredtts2.config import DEFAULT_TOPK, LLMConfig
 from fireredtts2.engine.front import AnyEngine, Front
@@ -39,6 +40,8 @@ class Direction:
         keeps_turns: let a `SpeechError` hold the turns before it.
         on_turn: called with every finished turn.
         on_progress: called as audio is made.
+        after: the first turns, where they were spoken earlier.
+        priority: among all that wait for the engine; 0 is usual.
     """
 
     options: Options
@@ -46,6 +49,8 @@ class Direction:
     keeps_turns: bool
     on_turn: Callable[[Turn], None] | None = None
     on_progress: Callable[[Progress], None] | None = None
+    after: Sequence[Turn] = ()
+    priority: int = 0
 
 
 def advised_sampling(config: LLMConfig) -> Mapping[str, float]:
@@ -61,6 +66,26 @@ def advised_sampling(config: LLMConfig) -> Mapping[str, float]:
     return config.sampling
 
 
+def read_adapter(
+    folder: CheckpointFolder, gen_type: GenType, adapter: str | Path | None
+) -> Adapter | None:
+    """The adapter of a path or name, where one is asked for.
+
+    Raises:
+        ValueError: there is none, or it is for the other language model.
+    """
+    if adapter is None:
+        return None
+    found = Adapter.load(find_adapter(folder.path, adapter))
+    if found.config.gen_type != gen_type and folder.llm_path("dialogue") != folder.llm_path(
+        "monologue"
+    ):
+        raise ValueError(
+            f"{found.source}: made for the {found.config.gen_type} model; gen_type is {gen_type!r}"
+        )
+    return found
+
+
 class Studio:
     """Makes streams. Arguments are checked when a stream is asked for, not when it is read.
 
@@ -71,6 +96,7 @@ class Studio:
         weights: of the language model.
         num_slots: turns spoken at the same time, on each device; "auto": as many as fit.
         compiles: make one program of a frame, now.
+        adapter: a fine-tuned adapter's folder, or its name in the checkpoint's `adapters/`.
     """
 
     def __init__(
@@ -81,8 +107,10 @@ class Studio:
         weights: WeightKind,
         num_slots: int | Auto,
         compiles: bool = False,
+        adapter: str | Path | None = None,
     ) -> None:
         folder = CheckpointFolder(pretrained_dir)
+        self._adapter = read_adapter(folder, gen_type, adapter)
         self.gen_type = gen_type
         self.device = devices[0]
         self.prompter = Prompter.from_checkpoint(folder, self.device)
@@ -114,7 +142,9 @@ class Studio:
         """An engine, or one on each device behind a front."""
         engines = []
         for number, device in enumerate(devices):
-            llm = load_fused_llm(folder, self.gen_type, device, weights)
+            # Without an adapter the call is as it was: some replace it by one of four arguments.
+            more = () if self._adapter is None else (self._adapter,)
+            llm = load_fused_llm(folder, self.gen_type, device, weights, *more)
             codec = load_codec(folder, folder.read_codec(), device) if number else self.codec
             engines.append(build_engine(llm, codec, num_slots, compiles=compiles))
         return engines[0] if len(engines) == 1 else Front(engines)
@@ -215,6 +245,8 @@ class Studio:
             keeps_turns=direction.keeps_turns,
             on_turn=direction.on_turn,
             on_progress=direction.on_progress,
+            priority=direction.priority,
         )
         narrator.check(lines)
+        narrator.resume(lines, direction.after)
         return narrator.narrate(lines, direction.hold)

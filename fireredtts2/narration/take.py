@@ -75,6 +75,7 @@ class Take:
         options: sampling, limits, attempts.
         path: of this piece among all, for its random numbers.
         pace: how long a text may take.
+        priority: among the requests that wait.
     """
 
     def __init__(
@@ -86,8 +87,10 @@ class Take:
         options: Options,
         path: tuple[int, ...],
         pace: Pace,
+        priority: int = 0,
     ) -> None:
         self._engine = engine
+        self._priority = priority
         self._options = options
         self._path = path
         self._min_frames = context.min_frames
@@ -136,6 +139,7 @@ class Take:
             max_frames=self._max_frames,
             unspoken_frames=self._unspoken_frames,
             chunk_frames=chunk_frames,
+            priority=self._priority,
         )
 
     def _is_under_way(self, request: Request) -> bool:

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TypeVar
+from collections.abc import AsyncGenerator, Callable, Iterator
+from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
+from fastapi.responses import StreamingResponse
+from starlette.types import Receive, Scope, Send
 
 from fireredtts2.audio_writer import AudioStreamWriter
 from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.serving.errors import as_api_error, body_of
 from fireredtts2.serving.schemas import ResponseFormat
 from fireredtts2.serving.tempo import Tempo
 from fireredtts2.speech import AudioChunk
@@ -25,6 +28,7 @@ MEDIA_TYPES: dict[ResponseFormat, str] = {
     "pcm": f"audio/pcm;rate={OUTPUT_RATE_HZ}",
 }
 Result = TypeVar("Result")
+Marks = Callable[[], list[dict[str, Any]]]
 
 
 class Spool:
@@ -79,7 +83,7 @@ class ChunkReader:
 
 async def encoded(
     first: AudioChunk | None, reader: ChunkReader, format: ResponseFormat, speed: float
-) -> AsyncIterator[bytes]:
+) -> AsyncGenerator[bytes, None]:
     """A response's bytes: what there is as soon as it is there.
 
     Args:
@@ -109,10 +113,37 @@ async def encoded(
         await reader.close()
 
 
-async def as_events(pieces: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
-    """The same as server-sent events of OpenAI's kinds."""
-    async for piece in pieces:
-        yield event({"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()})
+class SoundResponse(StreamingResponse):
+    """A streamed answer whose generator is closed at once when the listener goes, not some time."""
+
+    def __init__(self, pieces: AsyncGenerator[bytes, None], media_type: str) -> None:
+        super().__init__(pieces, media_type=media_type)
+        self._pieces = pieces
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await super().__call__(scope, receive, send)
+        finally:
+            with anyio.CancelScope(shield=True):
+                await self._pieces.aclose()
+
+
+async def as_events(
+    pieces: AsyncGenerator[bytes, None], marks: Marks = list
+) -> AsyncGenerator[bytes, None]:
+    """The same as server-sent events of OpenAI's kinds; `marks` gives others that are due."""
+    try:
+        async for piece in pieces:
+            for mark in marks():
+                yield event(mark)
+            yield event({"type": "speech.audio.delta", "audio": base64.b64encode(piece).decode()})
+    except Exception as error:  # the status was sent long ago: say it in the stream
+        yield event({"type": "error", "error": body_of(as_api_error(error))})
+        return
+    finally:
+        await pieces.aclose()
+    for mark in marks():
+        yield event(mark)
     yield event({"type": "speech.audio.done"})
 
 

@@ -5,10 +5,27 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
+from pydantic.config import JsonDict
 
 ResponseFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 StreamFormat = Literal["audio", "sse"]
+DialoguePart = Literal["audio", "subtitles", "stems", "turns"]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
+
+#: Shown in the documentation; they work with the embedded model.
+SPEECH_EXAMPLE: JsonDict = {
+    "model": "tts-1",
+    "input": "You hear this while it is made.",
+    "voice": "af_heart",
+    "response_format": "mp3",
+}
+DIALOGUE_EXAMPLE: JsonDict = {
+    "turns": [
+        {"speaker": "S1", "text": "Are you there?"},
+        {"speaker": "S2", "text": "I am.", "pause_s": 0.3},
+    ],
+    "voices": {"S1": "af_heart", "S2": "am_michael"},
+}
 
 
 class _Asked(BaseModel):
@@ -29,6 +46,8 @@ class _Asked(BaseModel):
 class SpeechRequest(_Asked):
     """One text in one voice; `ref_audio` with `ref_text` clones another."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [SPEECH_EXAMPLE]})
+
     input: str
     voice: str | None = None
     ref_audio: str | None = Field(None, description='a clip as "data:audio/wav;base64,..."')
@@ -48,6 +67,14 @@ class DialogueTurn(BaseModel):
 class DialogueRequest(_Asked):
     """A conversation: `turns`, or a `script` as the command line reads it."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": [DIALOGUE_EXAMPLE]})
+
     turns: Annotated[list[DialogueTurn], Field(max_length=10_000)] | None = None
     script: str | None = None
     voices: dict[str, str] = Field(default_factory=dict, description="voices by speaker")
+    hold_turns: bool = Field(
+        False, description="a turn is heard when it is known to be good: a runaway is tried again"
+    )
+    returns: Annotated[list[DialoguePart], Field(min_length=1, max_length=4)] | None = Field(
+        None, alias="return", description="a ZIP with these, when all is made"
+    )

@@ -4,27 +4,42 @@ from __future__ import annotations
 
 import base64
 import binascii
-import hmac
+import contextlib
 import io
 import re
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import anyio
+import soundfile
 from fastapi.responses import StreamingResponse
-from starlette.requests import Request
+from starlette.requests import HTTPConnection
 
-from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.fireredtts2 import FireRedTTS2
-from fireredtts2.serving.audio_stream import MEDIA_TYPES, ChunkReader, as_events, encoded
+from fireredtts2.script import Script, parse_script
+from fireredtts2.serving.audio_stream import (
+    MEDIA_TYPES,
+    ChunkReader,
+    Marks,
+    SoundResponse,
+    as_events,
+    encoded,
+)
 from fireredtts2.serving.config import OPENAI_VOICES, ServingConfig
 from fireredtts2.serving.errors import ApiError, as_api_error
+from fireredtts2.serving.keys import CLIENT, Client, KeyRing
 from fireredtts2.serving.metrics import Metrics
+from fireredtts2.serving.rate_limit import RateLimiter
 from fireredtts2.serving.schemas import DialogueRequest, SpeechRequest
+from fireredtts2.serving.turn_list import ONE_VOICE, PAUSE, read_turns, with_voices
+from fireredtts2.serving.upload_decoder import DecodeError, UploadDecoder
 from fireredtts2.speech import AudioChunk
-from fireredtts2.voices import Voice
+from fireredtts2.voices import Voice, VoiceLibrary
 
+#: Below the folder of voices: a folder for each key, named by its hash.
+KEYS_FOLDER = "keys"
 DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w=.-]+)*;base64,", re.ASCII)
 Chunks = Iterator[AudioChunk]
 
@@ -42,53 +57,132 @@ class Server:
         self.engine = tts.studio.engine
         self.engine.scheduler.max_waiting = config.max_waiting
         self.metrics = Metrics(self.engine)
+        self.keys = KeyRing(config.api_keys, config.keys_path, config.limits.quota)
+        self.rates = RateLimiter()
+        self.decoder = UploadDecoder(config.limits.decode_timeout_s)
         self.is_draining = False
+        self.num_under_way = 0
         # One thread for everyone who may be served or wait.
         self._limiter = anyio.CapacityLimiter(config.num_slots + config.max_waiting + 1)
 
     # --- Who may ask ----------------------------------------------------------------------------
 
-    def check_key(self, request: Request) -> None:
-        """Raises ApiError unless the request has one of the keys, or none is needed."""
-        if not self.config.api_keys:
-            return
-        given = request.headers.get("authorization", "").removeprefix("Bearer ").encode()
-        # NOTE: all are compared, each in constant time: nothing is learnt from how long it takes.
-        matches = [hmac.compare_digest(given, key.encode()) for key in self.config.api_keys]
-        if not any(matches):
+    def client(self, connection: HTTPConnection) -> Client:
+        """Who asks.
+
+        Raises:
+            ApiError: a key is needed, and none of them was sent.
+        """
+        client = self.keys.client(connection)
+        if client is None:
             raise ApiError(401, "no valid API key: send it as `Authorization: Bearer KEY`",
                            "authentication_error", "invalid_api_key")  # fmt: skip
+        return client
+
+    @contextlib.contextmanager
+    def under_way(self) -> Iterator[None]:
+        """Counts a request while it lasts: a server that stops lets it end."""
+        self.num_under_way += 1
+        try:
+            yield
+        finally:
+            self.num_under_way -= 1
+
+    def close(self) -> None:
+        """Ends what runs beside the server."""
+        self.is_draining = True
+        self.decoder.close()
+
+    # --- Voices ---------------------------------------------------------------------------------
+
+    @property
+    def voices(self) -> VoiceLibrary:
+        """The voices that the present client may use.
+
+        With a key: the model's and its own. Without: those that everybody shares.
+        """
+        shared, client = self.tts.voices, CLIENT.get()
+        if not client.has_key:
+            return shared
+        own = shared.folders[0] / KEYS_FOLDER / client.id
+        return VoiceLibrary([own, *shared.folders[1:]], shared.codec_id)
+
+    def voice(self, name: str) -> Voice:
+        """A voice by its name.
+
+        Raises:
+            ApiError: there is no such voice.
+        """
+        return self.voices.get(self.named(name))
+
+    def make_voice(self, name: str, clip: bytes, text: str) -> Voice:
+        """A voice of a clip that was sent, decoded in a process of its own; call it in a thread.
+
+        Raises:
+            ValueError: as `FireRedTTS2.make_voice`.
+            ApiError: too many uploads.
+        """
+        self.rates.take(CLIENT.get(), "uploads_per_hour")
+        try:
+            samples = self.decoder.decode(clip)
+        except DecodeError:
+            self.metrics.decode_failures.inc()
+            raise
+        wav = io.BytesIO()
+        soundfile.write(wav, samples, INPUT_RATE_HZ, format="WAV", subtype="FLOAT")
+        return self.tts.make_voice(name, wav.getvalue(), text)
 
     # --- Speech ---------------------------------------------------------------------------------
 
     def speech(self, asked: SpeechRequest) -> Callable[[], Chunks]:
         """Starts one text in one voice; call it in a thread, a clip may have to be encoded."""
-        self._check_length(asked.input)
+        self.check_length(asked.input)
+        parts: Script | None = None
+        if PAUSE.search(asked.input):
+            parts = read_turns([{"speaker": ONE_VOICE, "text": asked.input}])
 
         def start() -> Chunks:
             voice = self._voice(asked)
+            if parts is not None:
+                cast = {} if voice is None else {ONE_VOICE: voice}
+                return self.tts.stream_dialogue(parts.turns, cast, **options(asked))
             return self.tts.stream_say(asked.input, voice, **options(asked))
 
         return start
 
-    def dialogue(self, asked: DialogueRequest) -> Callable[[], Chunks]:
-        """Starts a conversation."""
-        from fireredtts2.script import ScriptTurn, parse_script
-
+    def dialogue(self, asked: DialogueRequest) -> tuple[Script, Callable[[], Chunks]]:
+        """A conversation's script, and what starts it."""
         if (asked.turns is None) == (asked.script is None):
             raise ApiError(400, "give either `turns` or `script`", param="turns")
         texts = [turn.text for turn in asked.turns or []]
-        self._check_length(asked.script or "".join(texts))
-        script: Any = (
+        self.check_length(asked.script or "".join(texts))
+        script = (
             parse_script(asked.script)
             if asked.script is not None
-            else [ScriptTurn(turn.speaker, turn.text, turn.pause_s) for turn in asked.turns or []]
+            else read_turns([turn.model_dump() for turn in asked.turns or []])
         )
-        voices = {speaker: self.named(name) for speaker, name in asked.voices.items()}
-        return lambda: self.tts.stream_dialogue(script, voices, **options(asked))
+        named = with_voices(script, asked.voices)
+        voices = {speaker: self.voice(name) for speaker, name in named.items()}
+        holds = asked.hold_turns or asked.returns is not None
+        return script, lambda: self.tts.stream_dialogue(
+            script.turns, voices, hold_turns=holds, **options(asked)
+        )
+
+    def counted(self, route: str, start: Callable[[], Chunks]) -> Callable[[], Chunks]:
+        """The same start, with how it went counted."""
+        return lambda: self._counted(route, start())
+
+    @property
+    def limiter(self) -> anyio.CapacityLimiter:
+        """Of threads that wait for speech."""
+        return self._limiter
 
     async def answer(
-        self, route: str, start: Callable[[], Chunks], asked: SpeechRequest | DialogueRequest
+        self,
+        route: str,
+        start: Callable[[], Chunks],
+        asked: SpeechRequest | DialogueRequest,
+        marks: Marks = list,
     ) -> StreamingResponse:
         """A response that begins with the first audio; what fails before has a status of its own.
 
@@ -97,7 +191,7 @@ class Server:
         """
         began = time.perf_counter()
         if self.is_draining:
-            raise ApiError(503, "the server is shutting down", "server_error")
+            raise ApiError(503, "the server is shutting down", "server_error", "shutting_down")
         try:
             chunks = await anyio.to_thread.run_sync(start, limiter=self._limiter)
             reader = ChunkReader(self._counted(route, chunks), self._limiter)
@@ -110,10 +204,11 @@ class Server:
             self.metrics.requests.labels(route, "refused").inc()
             raise as_api_error(error) from error
         self.metrics.first_audio.observe(time.perf_counter() - began)
-        pieces: AsyncIterator[bytes] = encoded(first, reader, asked.response_format, asked.speed)
+        pieces = encoded(first, reader, asked.response_format, asked.speed)
         if asked.stream_format == "sse":
-            return StreamingResponse(as_events(pieces), media_type="text/event-stream")
-        return StreamingResponse(pieces, media_type=MEDIA_TYPES[asked.response_format])
+            return SoundResponse(as_events(pieces, marks), "text/event-stream")
+        # NOTE: an error from here on breaks the transfer off: a part must not pass for the whole.
+        return SoundResponse(pieces, MEDIA_TYPES[asked.response_format])
 
     def named(self, name: str) -> str:
         """A voice's own name; OpenAI's names stand for some of the embedded model's.
@@ -121,7 +216,7 @@ class Server:
         Raises:
             ApiError: there is no such voice.
         """
-        known = self.tts.voices.list()
+        known = self.voices.list()
         found = name if name in known else OPENAI_VOICES.get(name, name)
         if found not in known:
             shown = ", ".join(known) or "none"
@@ -129,14 +224,13 @@ class Server:
                            code="voice_not_found", param="voice")  # fmt: skip
         return found
 
-    def _voice(self, asked: SpeechRequest) -> str | Voice | None:
+    def _voice(self, asked: SpeechRequest) -> Voice | None:
         if asked.ref_audio is None:
-            return None if asked.voice is None else self.named(asked.voice)
+            return None if asked.voice is None else self.voice(asked.voice)
         if not asked.ref_text:
             raise ApiError(400, "ref_audio without ref_text: say what is said in the clip",
                            param="ref_text")  # fmt: skip
-        clip = io.BytesIO(self.clip_of(asked.ref_audio))
-        return self.tts.make_voice("reference", clip, asked.ref_text)
+        return self.make_voice("reference", self.clip_of(asked.ref_audio), asked.ref_text)
 
     def clip_of(self, data_url: str) -> bytes:
         """The bytes of a data URL. No other URL and no path is ever opened.
@@ -161,17 +255,32 @@ class Server:
             limit = self.config.max_upload_bytes
             raise ApiError(413, f"a clip of {num_bytes} bytes; at most {limit} are taken")
 
-    def _check_length(self, text: str) -> None:
+    def check_length(self, text: str) -> None:
+        """Raises ApiError for more text than may be sent, at once or lately."""
         if len(text) > self.config.max_input_characters:
             limit = self.config.max_input_characters
             raise ApiError(400, f"{len(text)} characters of text; at most {limit} are taken",
                            code="input_too_long", param="input")  # fmt: skip
+        self.rates.take(CLIENT.get(), "characters_per_minute", len(text))
+
+    def _timed(self, chunks: Chunks) -> Chunks:
+        """The chunks, with the gaps between them counted, for which a player must have saved."""
+        saved_s: float | None = None  # how long the chunk before sounds
+        while True:
+            asked_at = time.perf_counter()
+            chunk = next(chunks, None)
+            if chunk is None:
+                return
+            if saved_s is not None:
+                self.metrics.gaps.observe(max(0.0, time.perf_counter() - asked_at - saved_s))
+            saved_s = chunk.audio.shape[0] / OUTPUT_RATE_HZ
+            yield chunk
 
     def _counted(self, route: str, chunks: Chunks) -> Chunks:
         """The chunks, with how it went counted at their end."""
         outcome = "failed"
         try:
-            for chunk in chunks:
+            for chunk in self._timed(chunks):
                 self.metrics.audio.inc(chunk.audio.shape[0] / OUTPUT_RATE_HZ)
                 yield chunk
             outcome = "done"
@@ -179,10 +288,14 @@ class Server:
             outcome = "cancelled"
             raise
         finally:
-            close = getattr(chunks, "close", None)
-            if close is not None:
-                close()
+            _closed(chunks)
             self.metrics.requests.labels(route, outcome).inc()
+
+
+def _closed(chunks: Chunks) -> None:
+    close = getattr(chunks, "close", None)
+    if close is not None:
+        close()
 
 
 def options(asked: SpeechRequest | DialogueRequest) -> dict[str, Any]:

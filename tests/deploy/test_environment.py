@@ -1,16 +1,18 @@
 """Settings from the environment: what is read, what is refused, and that all doors agree."""
 
 import re
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-import uvicorn
 
 from fireredtts2.cli.main import main
 from fireredtts2.serving import app as serving_app
+from fireredtts2.serving import run
 from fireredtts2.serving.address import Address, address
 from fireredtts2.serving.config import ServingConfig
 from fireredtts2.serving.environment import serving_config, variables
+from fireredtts2.serving.jobs.config import JobsConfig, user_jobs_path
 
 DEPLOY_PAGE = Path(__file__).parents[2] / "docs" / "deploy.md"
 EVERY = {
@@ -98,16 +100,20 @@ def test_a_port_that_kubernetes_made_up_is_explained():
 def test_the_command_line_reads_the_same(monkeypatch: pytest.MonkeyPatch):
     seen: dict[str, object] = {}
     monkeypatch.setattr(serving_app, "create_app", lambda config: seen.update(config=config))
-    monkeypatch.setattr(
-        uvicorn, "run", lambda _app, host, port, **_: seen.update(at=Address(host, port))
-    )
+
+    def serve(load: Callable[[], object], host: str, port: int, *_: object) -> None:
+        load()
+        seen.update(at=Address(host, port))
+
+    monkeypatch.setattr(run, "serve", serve)
     environ = {**EVERY, "FIREREDTTS2_HOST": "0.0.0.0", "PORT": "8123"}
     for name in variables().values():
         monkeypatch.delenv(name, raising=False)
     for name, value in environ.items():
         monkeypatch.setenv(name, value)
     assert main(["serve"]) == 0
-    assert seen == {"config": serving_config(environ), "at": address(environ)}
+    kept = JobsConfig(path=user_jobs_path(), is_optional=True)  # the command line's own default
+    assert seen == {"config": serving_config(environ, jobs=kept), "at": address(environ)}
 
 
 def test_the_page_names_every_variable():

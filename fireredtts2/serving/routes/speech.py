@@ -1,11 +1,11 @@
-"""Speech: OpenAI's route, and ours for conversations."""
+"""Speech: OpenAI's route."""
 
 from __future__ import annotations
 
 from fastapi import APIRouter
 from fastapi.responses import StreamingResponse
 
-from fireredtts2.serving.schemas import DialogueRequest, SpeechRequest
+from fireredtts2.serving.schemas import SpeechRequest
 from fireredtts2.serving.server import Server
 
 #: Names of models that clients send; all of them mean the one that is loaded.
@@ -13,18 +13,13 @@ MODEL_NAMES = ("fireredtts2", "tts-1", "tts-1-hd", "gpt-4o-mini-tts")
 
 
 def speech_routes(server: Server) -> APIRouter:
-    """Speech: OpenAI's route, and ours for conversations."""
+    """Speech: OpenAI's route."""
     router = APIRouter(tags=["speech"])
 
     @router.post("/audio/speech", response_class=StreamingResponse)
     async def speech(asked: SpeechRequest) -> StreamingResponse:
         """One text in one voice, streamed while it is made."""
         return await server.answer("speech", server.speech(asked), asked)
-
-    @router.post("/audio/dialogue", response_class=StreamingResponse)
-    async def dialogue(asked: DialogueRequest) -> StreamingResponse:
-        """A conversation of up to four voices, streamed while it is made."""
-        return await server.answer("dialogue", server.dialogue(asked), asked)
 
     @router.get("/models")
     async def models() -> dict[str, object]:

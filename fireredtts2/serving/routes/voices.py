@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 from dataclasses import replace
 from typing import Annotated
 
@@ -13,15 +15,21 @@ from fireredtts2.audio_writer import AudioStreamWriter
 from fireredtts2.config import FRAME_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.serving.audio_stream import Spool
 from fireredtts2.serving.errors import ApiError
+from fireredtts2.serving.keys import CLIENT
 from fireredtts2.serving.server import Server
+from fireredtts2.voices import SUFFIX, check_name
+
+logger = logging.getLogger(__name__)
+DAMAGED = "damaged, or made for another codec: upload it again"
 
 
 def voice_routes(server: Server) -> APIRouter:
     """The library of voices."""
     router = APIRouter(prefix="/voices", tags=["voices"])
-    library = server.tts.voices
+    adding = threading.Lock()
 
     def about(name: str) -> dict[str, object]:
+        library = server.voices
         voice, path = library.get(name), library.path(name)
         return {
             "name": name,
@@ -31,10 +39,26 @@ def voice_routes(server: Server) -> APIRouter:
             "removable": path.parent == library.folders[0],
         }
 
+    def about_any(name: str) -> dict[str, object]:
+        try:
+            return about(name)
+        except (ValueError, OSError) as error:
+            logger.warning("voice %r cannot be used: %s", name, error)
+            path = server.voices.path(name)
+            is_own = path.parent == server.voices.folders[0]
+            return {"name": name, "removable": is_own, "error": DAMAGED}
+
+    def check_room() -> None:
+        allowed = CLIENT.get().quota.max_voices
+        folder = server.voices.folders[0]
+        if allowed is not None and len(list(folder.glob("*" + SUFFIX))) >= allowed:
+            message = f"{allowed} voices are kept, which is as many as may be: delete some"
+            raise ApiError(400, message, code="too_many_voices")
+
     @router.get("")
     def voices() -> dict[str, object]:
-        """All voices, the model's and those that were uploaded."""
-        return {"object": "list", "data": [about(name) for name in library.list()]}
+        """All voices, the model's and those that were uploaded; damaged ones say so."""
+        return {"object": "list", "data": [about_any(name) for name in server.voices.list()]}
 
     @router.post("", status_code=201)
     async def add(
@@ -49,8 +73,12 @@ def voice_routes(server: Server) -> APIRouter:
         server.check_upload(len(clip))
 
         def make() -> dict[str, object]:
-            voice = replace(server.tts.make_voice(name, clip, text), language=language)
-            library.add(voice)
+            check_name(name)
+            check_room()
+            voice = replace(server.make_voice(name, clip, text), language=language)
+            with adding:  # two with one name at once: the second is told
+                check_room()
+                server.voices.add(voice)
             return about(name)
 
         return await anyio.to_thread.run_sync(make)
@@ -63,7 +91,7 @@ def voice_routes(server: Server) -> APIRouter:
     @router.get("/{name}/audio", response_class=Response)
     def listen(name: str) -> Response:
         """The voice's clip, as its codes decode."""
-        voice = library.get(existing(name))
+        voice = server.voices.get(existing(name))
         audio = server.tts.codec.decode(voice.codes[None].to(server.tts.device))[0].cpu()
         spool = Spool()
         with AudioStreamWriter("wav", OUTPUT_RATE_HZ, spool) as writer:  # type: ignore[arg-type]
@@ -73,10 +101,10 @@ def voice_routes(server: Server) -> APIRouter:
     @router.delete("/{name}", status_code=204)
     def remove(name: str) -> None:
         """Deletes an uploaded voice; those that came with the model stay."""
-        library.remove(existing(name))
+        server.voices.remove(existing(name))
 
     def existing(name: str) -> str:
-        if name not in library.list():
+        if name not in server.voices.list():
             raise ApiError(404, f"no voice {name[:80]!r}", code="voice_not_found", param="name")
         return name
 

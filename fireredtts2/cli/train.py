@@ -1,0 +1,49 @@
+"""`train`: fine-tunes the language model as a recipe says."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from fireredtts2.cli.errors import CommandError, ExitCode, reported
+
+
+@reported
+def train(
+    recipe: Annotated[Path, typer.Argument(help="A YAML recipe, as in recipes/finetune.")],
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", help="section.key=value in the recipe's place.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on where a run was cut.")] = False,
+    estimate: Annotated[
+        bool, typer.Option("--estimate", help="Only say what memory the run will take.")
+    ] = False,
+) -> None:
+    """Fine-tune the language model: all of it, or a low-rank adapter."""
+    from fireredtts2.training.finetune.recipe import read_recipe
+
+    read = read_recipe(recipe, changes or [])
+    if estimate:
+        from fireredtts2.training.finetune.memory import estimate_recipe
+
+        typer.echo(estimate_recipe(read).text())
+        return
+    from fireredtts2.training.finetune.run import Run
+    from fireredtts2.training.finetune.trainer import TrainingDivergedError
+
+    logging.getLogger("fireredtts2.training.finetune").setLevel(logging.INFO)
+    run = Run(read, resume)
+    try:
+        outcome = run.carry_out()
+    except TrainingDivergedError as error:
+        raise CommandError(ExitCode.FAULT, str(error)) from error
+    if not run.accelerator.is_main_process:
+        return
+    typer.echo(f"{outcome.path}: written after {outcome.step} steps (weights of step "
+               f"{outcome.used_step}; {outcome.num_skipped} steps skipped)")  # fmt: skip
+    for name, change in (("validation", outcome.validation), ("replay", outcome.replay)):
+        if change is not None:
+            typer.echo(f"{name} loss: {change[0]:.4f} before, {change[1]:.4f} after")

@@ -1,0 +1,253 @@
+"""A whole run: from a recipe to a model or an adapter, resumed where it was cut."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from fireredtts2.checkpoint import CheckpointFolder
+from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.training.finetune import lora
+from fireredtts2.training.finetune.checkpoints import CheckpointStore, save_whole
+from fireredtts2.training.finetune.export import write_model
+from fireredtts2.training.finetune.extras import load_extra
+from fireredtts2.training.finetune.journal import Journal
+from fireredtts2.training.finetune.material import TextReader, open_material
+from fireredtts2.training.finetune.packing import VALIDATION, Packer
+from fireredtts2.training.finetune.recipe import Recipe
+from fireredtts2.training.finetune.trainer import Trainer
+from fireredtts2.weights import build_empty, load_into
+
+log = logging.getLogger(__name__)
+DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
+BEST_FILE = "best.pt"
+#: Sections, or single keys, that a resumed run must not change.
+FIXED = ("model", "lora", "data", "optim.optimizer", "optim.batches_per_step", "optim.ema_decay",
+         "run.seed")  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        path: the model's or adapter's folder.
+        step: updates done.
+        used_step: the update whose weights were taken: the best in validation.
+        validation: the loss at the beginning and of what was taken, where there is a validation.
+        replay: the same on the replayed data set.
+        num_skipped: steps that were skipped.
+    """
+
+    path: Path
+    step: int
+    used_step: int
+    validation: tuple[float, float] | None
+    replay: tuple[float, float] | None
+    num_skipped: int
+
+
+class Run:
+    """A recipe being carried out."""
+
+    def __init__(self, recipe: Recipe, resume: bool = False) -> None:
+        accelerate = load_extra("accelerate")
+        self.recipe = recipe
+        if recipe.run.num_threads:
+            torch.set_num_threads(recipe.run.num_threads)
+        self.accelerator = accelerate.Accelerator(cpu=recipe.run.device == "cpu")
+        check_processes(self.accelerator, recipe)
+        self.out = Path(recipe.run.out)
+        self.store = CheckpointStore(self.out / "checkpoints", recipe.run.keep_checkpoints)
+        if not resume and self.store.paths():
+            raise ValueError(
+                f"{self.out}: holds a run already; --resume goes on with it, or choose another "
+                "run.out"
+            )
+        self.folder = CheckpointFolder(recipe.model.checkpoint)
+        self.model = load_model(self.folder, recipe)
+        self.trainer, self.judges = self._prepared()
+        self.best: dict[str, Any] = {"loss": None, "step": 0, "stale": 0}
+        self.first: dict[str, float] = {}
+        self.is_fresh = True
+        self.journal = Journal(self.out, recipe, self.accelerator.is_main_process)
+        if resume:
+            self._resume()
+
+    def _prepared(self) -> tuple[Trainer, dict[str, Packer]]:
+        recipe, reader = self.recipe, TextReader(self.folder)
+        splits = ("train", "validation")
+        own = open_material(recipe.data.folder, splits, self.folder, reader)
+        sources, judged = [own["train"]], {"validation": own.get("validation")}
+        if recipe.data.replay is not None:
+            replayed = open_material(recipe.data.replay, splits, self.folder, reader)
+            sources.append(replayed["train"])
+            judged["replay"] = replayed.get("validation")
+        is_monologue = recipe.model.gen_type == "monologue"
+        seed = recipe.run.seed
+        packer = Packer(sources, recipe.data, seed, is_monologue)
+        if packer.num_too_long:
+            log.warning(
+                "%d samples are longer than data.rows_per_batch and left out", packer.num_too_long
+            )
+        judges = {
+            name: Packer([material], recipe.data, seed, is_monologue, VALIDATION)
+            for name, material in judged.items()
+            if material is not None and len(material)
+        }
+        return Trainer(self.model, packer, recipe, self.accelerator), judges
+
+    def _resume(self) -> None:
+        state = self.store.load_newest()
+        if state is None:
+            log.warning("%s: no checkpoint to resume from; starting anew", self.out)
+            return
+        check_same(state["recipe"], self.recipe.as_dict())
+        self.trainer.load(state["trainer"])
+        self.is_fresh = False
+        self.best, self.first = state["best"], state["first"]
+        self.journal.cut(self.trainer.step_count)
+
+    def carry_out(self) -> Outcome:
+        """Steps to the end, or until validation no longer improves; writes the result.
+
+        Raises:
+            TrainingDivergedError: too many steps were not finite.
+            OSError: the disk is full; the last checkpoint is as it was.
+        """
+        recipe, trainer = self.recipe, self.trainer
+        if self.is_fresh:
+            self._validate()
+            self._save()
+        while trainer.step_count < recipe.optim.total_steps and not self._is_stale:
+            values = trainer.step()
+            step, is_last = trainer.step_count, trainer.step_count == recipe.optim.total_steps
+            if step % recipe.run.log_every == 0 or is_last or values["skipped"]:
+                self.journal.write(step, "train", values)
+            if step % recipe.run.validate_every == 0 or is_last:
+                self._validate()
+            if step % recipe.run.save_every == 0 or is_last or self._is_stale:
+                self._save()
+        return self._finish()
+
+    @property
+    def _is_stale(self) -> bool:
+        patience = self.recipe.run.patience
+        return patience > 0 and self.best["stale"] >= patience
+
+    def _validate(self) -> None:
+        step = self.trainer.step_count
+        for name, packer in self.judges.items():
+            values = self.trainer.validate(packer)
+            self.journal.write(step, name, values)
+            self.first.setdefault(name, values["loss"])
+            if name == "validation":
+                self._compare(values["loss"], step)
+
+    def _compare(self, loss: float, step: int) -> None:
+        """Remembers the weights where they are the best so far."""
+        known = self.best["loss"]
+        if known is not None and not loss < known:
+            self.best["stale"] += 1
+            return
+        self.best = {"loss": loss, "step": step, "stale": 0}
+        if self.accelerator.is_main_process:
+            self.out.mkdir(parents=True, exist_ok=True)
+            save_whole(self.out / BEST_FILE, {"weights": self.trainer.weights(), "step": step})
+
+    def _save(self) -> None:
+        if self.accelerator.is_main_process:
+            state = {
+                "recipe": self.recipe.as_dict(),
+                "trainer": self.trainer.state(),
+                "best": self.best,
+                "first": self.first,
+            }
+            self.store.save(self.trainer.step_count, state)
+        self.accelerator.wait_for_everyone()
+
+    def _finish(self) -> Outcome:
+        weights, used = self.trainer.weights(), self.trainer.step_count
+        if self.best["loss"] is not None:
+            self.accelerator.wait_for_everyone()
+            saved = torch.load(self.out / BEST_FILE, map_location="cpu", weights_only=True)
+            weights, used = saved["weights"], saved["step"]
+        if self.trainer.average is not None:
+            self.trainer.average = weights
+        self.trainer.fill(weights)
+        last = {name: self._last_loss(name) for name in self.judges}
+        is_lora = self.recipe.model.method == "lora"
+        path = self.out / ("adapter" if is_lora else "model")
+        if self.accelerator.is_main_process:
+            write_model(path, self.folder, self.recipe, self.model, weights, used)
+        self.accelerator.wait_for_everyone()
+        self.journal.close()
+        return Outcome(
+            path=path,
+            step=self.trainer.step_count,
+            used_step=used,
+            validation=self._change("validation", last),
+            replay=self._change("replay", last),
+            num_skipped=self.trainer.num_skipped,
+        )
+
+    def _last_loss(self, name: str) -> float:
+        values = self.trainer.validate(self.judges[name])
+        self.journal.write(self.trainer.step_count, f"final_{name}", values)
+        return values["loss"]
+
+    def _change(self, name: str, last: dict[str, float]) -> tuple[float, float] | None:
+        return (self.first[name], last[name]) if name in last and name in self.first else None
+
+
+def load_model(folder: CheckpointFolder, recipe: Recipe) -> DualTransformer:
+    """The language model with its adapters, ready to be trained.
+
+    A checkpoint without a text head, which speaking does without, gets one of zeros that stays so:
+    its loss is then a constant.
+    """
+    gen_type, dtype = recipe.model.gen_type, DTYPES[recipe.model.weights]
+    path = folder.llm_path(gen_type)
+    model = build_empty(lambda: DualTransformer(folder.llm_config).to(dtype))
+    absent = load_into(model, folder.read_llm(gen_type), path, ["text_head.*"])
+    if recipe.model.method == "lora":
+        lora.inject(model, recipe)
+    else:
+        model.requires_grad_(True)
+    if absent:
+        model.text_head.requires_grad_(False)
+        torch.nn.init.zeros_(model.text_head.weight)
+    return model.train()
+
+
+def check_processes(accelerator: Any, recipe: Recipe) -> None:
+    """Raises ValueError where the work cannot be shared among the processes as asked."""
+    kind = accelerator.distributed_type.value
+    if kind not in ("NO", "MULTI_CPU", "MULTI_GPU"):
+        raise ValueError(
+            f"accelerate is set up for {kind}; what works here is one device, or DDP on several "
+            "(torchrun, or accelerate launch --multi_gpu)"
+        )
+    batches, world = recipe.optim.batches_per_step, accelerator.num_processes
+    if batches % world:
+        raise ValueError(
+            f"optim.batches_per_step: {batches} cannot be shared by {world} processes evenly; "
+            f"choose a multiple of {world}"
+        )
+
+
+def check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
+    """Raises ValueError naming what a resumed recipe must not change."""
+    for place in FIXED:
+        old, new = before, now
+        for key in place.split("."):
+            old, new = old[key], new[key]
+        if old != new:
+            raise ValueError(
+                f"{place}: the run began with {old}, the recipe now says {new}; a resumed run "
+                "keeps it. Choose another run.out for a new run"
+            )

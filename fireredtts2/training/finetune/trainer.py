@@ -1,0 +1,251 @@
+"""The model, its optimizers, its averaged weights, and one step of learning.
+
+All that is random in a step is drawn from (seed, step, batch): there is no random state to carry,
+and a resumed run draws what the uncut run would have drawn.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+
+from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.training.finetune.optimizer import build_optimizers, rate_factor, set_rates
+from fireredtts2.training.finetune.packing import Pack, Packer, with_code_noise
+from fireredtts2.training.finetune.recipe import Recipe
+from fireredtts2.training.losses import dual_transformer_loss
+
+LOSS_NAMES = ("loss", "first_code", "depth", "text")
+VALIDATION_STEP = 2**31  # as a number for draws, beyond any step
+
+
+class TrainingDivergedError(RuntimeError):
+    """Too many steps in a row had a loss or gradient that is not finite."""
+
+
+class LossModule(nn.Module):
+    """The model with its loss in one forward, which is what DDP has to see."""
+
+    def __init__(self, model: DualTransformer, depth_fraction: float) -> None:
+        super().__init__()
+        self.model, self.depth_fraction = model, depth_fraction
+
+    def forward(self, pack: Pack, inputs: Tensor | None, generator: torch.Generator) -> Tensor:
+        """The losses of a batch, as `LOSS_NAMES` lists them: (4,)."""
+        losses = dual_transformer_loss(
+            self.model,
+            pack.tokens,
+            pack.mask,
+            segment_ids=pack.segment_ids,
+            depth_fraction=self.depth_fraction,
+            generator=generator,
+            inputs=inputs,
+        )
+        return torch.stack((losses.total, losses.first_code, losses.depth, losses.text))
+
+
+@dataclass
+class Cursor:
+    """Which batch comes next."""
+
+    epoch: int = 0
+    index: int = 0
+
+    def advance(self, packer: Packer) -> tuple[int, int]:
+        """The next batch's (epoch, index); moves on."""
+        if self.index >= len(packer.plan(self.epoch)):
+            self.epoch, self.index = self.epoch + 1, 0
+        here = (self.epoch, self.index)
+        self.index += 1
+        return here
+
+
+class Trainer:
+    """One process's part of a run; `accelerator` joins it with the others."""
+
+    def __init__(
+        self, model: DualTransformer, packer: Packer, recipe: Recipe, accelerator: Any
+    ) -> None:
+        self.recipe, self.packer, self.accelerator = recipe, packer, accelerator
+        self.device = accelerator.device
+        if recipe.optim.gradient_checkpointing:
+            checkpoint_blocks(model)
+        self.plain = LossModule(model, recipe.data.depth_fraction).to(self.device)
+        self.module = accelerator.prepare_model(self.plain)
+        self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
+        self.optimizers = build_optimizers(list(self.trained.items()), recipe.optim)
+        self.average = (
+            {n: p.detach().clone() for n, p in self.trained.items()}
+            if recipe.optim.ema_decay
+            else None
+        )
+        self.cursor = Cursor()
+        self.step_count = 0
+        self.bad_steps = 0
+        self.num_skipped = 0
+
+    def step(self) -> dict[str, float]:
+        """Learns from the next batches; a step whose loss or gradient is not finite is skipped.
+
+        Raises:
+            TrainingDivergedError: that happened `optim.max_bad_steps` times in a row.
+        """
+        places = [self.cursor.advance(self.packer) for _ in range(self._batches_per_step)]
+        losses = self.accelerator.reduce(self._gradients(places), "mean")
+        norm = float(nn.utils.clip_grad_norm_(self.trained.values(), self._clip_norm))
+        is_good = math.isfinite(norm) and bool(losses.isfinite().all())
+        factor = rate_factor(self.recipe.optim, self.step_count)
+        if is_good:
+            self._update(factor)
+        for optimizer in self.optimizers:
+            optimizer.zero_grad(set_to_none=True)
+        self.step_count += 1
+        self._count(is_good)
+        named = dict(zip(LOSS_NAMES, losses.tolist(), strict=True))
+        return named | {"gradient": norm, "rate": factor, "skipped": float(not is_good)}
+
+    @property
+    def _batches_per_step(self) -> int:
+        return self.recipe.optim.batches_per_step
+
+    @property
+    def _clip_norm(self) -> float:
+        return self.recipe.optim.clip_norm or math.inf
+
+    def _gradients(self, places: list[tuple[int, int]]) -> Tensor:
+        """Runs this process's share of the batches backward; its mean losses (4,)."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        own = list(enumerate(places))[rank::world]
+        total = torch.zeros(len(LOSS_NAMES), device=self.device)
+        for count, (number, place) in enumerate(own, 1):
+            waits = count < len(own)
+            with self.accelerator.no_sync(self.module) if waits else contextlib.nullcontext():
+                losses = self._losses(self.module, place, number)
+                (losses[0] / len(own)).backward()
+            total += losses.detach() / len(own)
+        return total
+
+    def _losses(self, module: nn.Module, place: tuple[int, int], number: int) -> Tensor:
+        share = self.recipe.data.code_noise
+        generator = self._seeded(self.step_count, number)
+        pack = self.packer.pack(*place)
+        noisy = with_code_noise(pack, share, generator) if share else None
+        with self._autocast():
+            return module(self._moved(pack), None if noisy is None else noisy.to(self.device),
+                          generator)  # fmt: skip
+
+    def _seeded(self, step: int, number: int) -> torch.Generator:
+        """The draws of one batch; torch's own (dropout) are seeded alike."""
+        words = np.random.SeedSequence([self.recipe.run.seed, step, number]).generate_state(2)
+        torch.manual_seed(int(words[0]))
+        return torch.Generator().manual_seed(int(words[1]))
+
+    def _moved(self, pack: Pack) -> Pack:
+        device = self.device
+        return Pack(pack.tokens.to(device), pack.mask.to(device), pack.segment_ids.to(device))
+
+    def _autocast(self) -> contextlib.AbstractContextManager:
+        wanted = self.recipe.optim.precision == "bfloat16"
+        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=wanted)
+
+    def _update(self, factor: float) -> None:
+        set_rates(self.optimizers, factor)
+        self._seeded(self.step_count, self._batches_per_step)  # 8-bit updates round at random
+        for optimizer in self.optimizers:
+            optimizer.step()
+        if self.average is not None:
+            decay = min(self.recipe.optim.ema_decay, (self.step_count + 1) / (self.step_count + 10))
+            for name, kept in self.average.items():
+                kept.lerp_(self.trained[name].detach(), 1 - decay)
+
+    def _count(self, is_good: bool) -> None:
+        self.bad_steps = 0 if is_good else self.bad_steps + 1
+        self.num_skipped += not is_good
+        if self.bad_steps >= self.recipe.optim.max_bad_steps:
+            raise TrainingDivergedError(
+                f"step {self.step_count}: the loss or its gradient was not finite in "
+                f"{self.bad_steps} steps in a row, which were all skipped; the weights are those "
+                "before them. Lower optim.learning_rate, or look for damaged samples"
+            )
+
+    @torch.no_grad()
+    def validate(self, packer: Packer) -> dict[str, float]:
+        """Mean losses over the first batches of a packer, weighted by their frames."""
+        world, rank = self.accelerator.num_processes, self.accelerator.process_index
+        count = min(len(packer.plan(0)), self.recipe.run.validation_batches)
+        total = torch.zeros(len(LOSS_NAMES) + 1, dtype=torch.float64, device=self.device)
+        self.plain.eval()
+        with self.averaged():
+            for number in range(rank, count, world):
+                generator = self._seeded(VALIDATION_STEP, number)
+                pack = packer.pack(0, number)
+                with self._autocast():
+                    losses = self.plain(self._moved(pack), None, generator)
+                total[:-1] += losses.double() * pack.num_frames
+                total[-1] += pack.num_frames
+        self.plain.train()
+        total = self.accelerator.reduce(total, "sum")
+        means = (total[:-1] / total[-1]).tolist()
+        return dict(zip(LOSS_NAMES, means, strict=True))
+
+    @contextlib.contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Puts the averaged weights, where there are any, into the model for a while."""
+        if self.average is None:
+            yield
+            return
+        kept = {name: p.detach().clone() for name, p in self.trained.items()}
+        self.fill(self.average)
+        try:
+            yield
+        finally:
+            self.fill(kept)
+
+    @torch.no_grad()
+    def fill(self, values: dict[str, Tensor]) -> None:
+        for name, parameter in self.trained.items():
+            parameter.copy_(values[name])
+
+    def weights(self) -> dict[str, Tensor]:
+        """The trained tensors as they should be used: averaged where that is wanted."""
+        source = self.trained if self.average is None else self.average
+        return {name: value.detach().cpu().clone() for name, value in source.items()}
+
+    def state(self) -> dict[str, Any]:
+        """Everything that a resumed run needs."""
+        return {
+            "trained": {name: p.detach() for name, p in self.trained.items()},
+            "average": self.average,
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "step": self.step_count,
+            "cursor": [self.cursor.epoch, self.cursor.index],
+            "bad_steps": self.bad_steps,
+            "num_skipped": self.num_skipped,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        self.fill(state["trained"])
+        if self.average is not None:
+            for name, kept in self.average.items():
+                kept.copy_(state["average"][name])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.step_count = state["step"]
+        self.cursor = Cursor(*state["cursor"])
+        self.bad_steps, self.num_skipped = state["bad_steps"], state["num_skipped"]
+
+
+def checkpoint_blocks(model: DualTransformer) -> None:
+    """Keeps of every block its input alone; the rest is computed again on the way back."""
+    for part in (model.backbone, model.decoder):
+        for block in part.layers:
+            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)

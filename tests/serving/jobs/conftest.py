@@ -1,0 +1,40 @@
+"""A server with jobs over a tiny model."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fastapi.testclient import TestClient
+
+from fireredtts2 import FireRedTTS2
+from fireredtts2.serving.app import create_app
+from fireredtts2.serving.config import ServingConfig
+from fireredtts2.serving.jobs.config import JobsConfig
+from tests.serving.jobs.waiting import FRAMES
+from tests.tiny import script_turns
+
+
+@pytest.fixture
+def tts(voiced_checkpoint: Path) -> FireRedTTS2:
+    """A model whose turns are all of FRAMES frames."""
+    model = FireRedTTS2(voiced_checkpoint, device="cpu", num_slots=2)
+    script_turns(model.studio.engine, *[FRAMES] * 500)
+    return model
+
+
+@pytest.fixture
+def client_of(tts: FireRedTTS2, tmp_path: Path):
+    def made(api_keys: tuple[str, ...] = (), **values) -> TestClient:
+        jobs = JobsConfig(path=tmp_path / "jobs", **values)
+        config = ServingConfig(
+            voices_path=tmp_path / "voices", num_slots=2, jobs=jobs, api_keys=api_keys
+        )
+        return TestClient(create_app(config, tts), raise_server_exceptions=False)
+
+    return made
+
+
+@pytest.fixture
+def client(client_of) -> Iterator[TestClient]:
+    with client_of() as made:
+        yield made

@@ -1,0 +1,118 @@
+"""Adapters: what was trained is what is merged, exported and spoken with."""
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("accelerate", reason="fine-tuning needs the training extra")
+pytest.importorskip("peft", reason="adapters need the training extra")
+
+from fireredtts2 import FireRedTTS2
+from fireredtts2.adapters import Adapter, AdapterConfig
+from fireredtts2.checkpoint import CheckpointFolder
+from fireredtts2.cli.main import main
+from fireredtts2.engine.loading import load_llm
+from fireredtts2.training.finetune.recipe import recipe_from
+from fireredtts2.training.finetune.run import Run
+from tests import tiny
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def trained(values: Callable[..., Any]) -> tuple[Run, Path]:
+    run = Run(recipe_from(values(optim__ema_decay=0.0, lora__dropout=0.0)))
+    return run, run.carry_out().path
+
+
+def rows() -> tuple[torch.Tensor, torch.Tensor]:
+    generator = torch.Generator().manual_seed(1)
+    tokens = torch.randint(0, 16, (1, 20, tiny.NUM_CODEBOOKS + 1), generator=generator)
+    return tokens, torch.ones_like(tokens, dtype=torch.bool)
+
+
+def test_merged_at_load_equals_the_trained_forward(
+    trained: tuple[Run, Path], tiny_checkpoint: Path
+) -> None:
+    run, path = trained
+    folder = CheckpointFolder(tiny_checkpoint)
+    plain = load_llm(folder, "dialogue", CPU, torch.float32)
+    merged = load_llm(folder, "dialogue", CPU, torch.float32, Adapter.load(path))
+    with torch.no_grad():
+        wanted = run.model.eval()(*rows())
+        torch.testing.assert_close(merged(*rows()), wanted, rtol=1e-5, atol=1e-5)
+        assert not torch.allclose(plain(*rows()), wanted, atol=1e-3)
+
+
+def test_merge_writes_a_folder_that_equals_merging_at_load(
+    trained: tuple[Run, Path], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    _, path = trained
+    made = tmp_path / "merged"
+    assert main(["adapter", "merge", str(path), str(made), "--model", str(tiny_checkpoint)]) == 0
+    merged = load_llm(CheckpointFolder(made), "dialogue", CPU, torch.float32)
+    loaded = load_llm(
+        CheckpointFolder(tiny_checkpoint), "dialogue", CPU, torch.float32, Adapter.load(path)
+    )
+    for (name, one), other in zip(merged.named_parameters(), loaded.parameters(), strict=True):
+        assert torch.equal(one, other), name
+
+
+def test_an_exported_adapter_is_found_by_name(
+    trained: tuple[Run, Path], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    _, path = trained
+    folder = tmp_path / "checkpoint"
+    shutil.copytree(tiny_checkpoint, folder)
+    assert main(["adapter", "export", str(path), "anna", "--model", str(folder)]) == 0
+    by_name = FireRedTTS2(folder, device="cpu", adapter="anna")
+    by_path = FireRedTTS2(folder, device="cpu", adapter=path)
+    plain = FireRedTTS2(folder, device="cpu")
+    spoken = [
+        tts.generate_dialogue(["[S1]Hello there."], seed=3, turn_limit_ms=800)
+        for tts in (by_name, by_path, plain)
+    ]
+    assert torch.equal(spoken[0], spoken[1])
+    assert spoken[0].shape != spoken[2].shape or not torch.equal(spoken[0], spoken[2])
+    with pytest.raises(ValueError, match=r"the checkpoint's own \(anna\)"):
+        FireRedTTS2(folder, device="cpu", adapter="anne")
+
+
+def test_info(trained: tuple[Run, Path], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["adapter", "info", str(trained[1])]) == 0
+    assert "rank 4, alpha 8" in capsys.readouterr().out
+
+
+def test_an_adapter_of_another_size_is_refused(tmp_path: Path) -> None:
+    pairs = {"backbone.layers.0.attn.q_proj": (torch.zeros(2, 64), torch.zeros(64, 2))}
+    adapter = Adapter(AdapterConfig(2, 2.0, "dialogue", "elsewhere"), pairs)
+    with pytest.raises(ValueError, match="made for elsewhere"):
+        adapter.merged(tiny.llm().state_dict())
+
+
+def test_faulty_adapters_are_named(trained: tuple[Run, Path], tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not an adapter"):
+        Adapter.load(tmp_path)
+    copy = tmp_path / "copy"
+    shutil.copytree(trained[1], copy)
+    config = json.loads((copy / "adapter_config.json").read_text())
+    config["fireredtts2_adapter"]["rank"] = 5
+    (copy / "adapter_config.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="expected \\(5, in\\)"):
+        Adapter.load(copy)
+    (copy / "adapter.safetensors").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="cut short"):
+        Adapter.load(copy)
+
+
+def test_a_full_run_writes_a_checkpoint(values: Callable[..., Any], tiny_checkpoint: Path) -> None:
+    path = Run(recipe_from(values(model__method="full"))).carry_out().path
+    new = load_llm(CheckpointFolder(path), "dialogue", CPU, torch.float32)
+    old = load_llm(CheckpointFolder(tiny_checkpoint), "dialogue", CPU, torch.float32)
+    assert not torch.equal(new.projection.weight, old.projection.weight)
+    assert CheckpointFolder(path).codec_id == CheckpointFolder(tiny_checkpoint).codec_id

@@ -1,0 +1,107 @@
+"""Recipes: the shipped ones are right, and faults are named."""
+
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("yaml", reason="recipes need the training extra")
+
+from fireredtts2.config import LLMConfig
+from fireredtts2.training.finetune.memory import (
+    estimate,
+    memory_table,
+    num_lora,
+    num_parameters,
+)
+from fireredtts2.training.finetune.recipe import read_recipe, recipe_from
+from tests import tiny
+
+FOLDER = Path(__file__).parents[3] / "recipes" / "finetune"
+RECIPES = sorted(FOLDER.glob("*.yaml"))
+PUBLISHED = LLMConfig("qwen-1.5b", "qwen-200m", 151_936, 2_051, 16, 0.6)
+
+
+def test_there_are_recipes() -> None:
+    assert {path.stem for path in RECIPES} >= {
+        "mini-lora", "mini-full", "published-lora-24gb", "published-full-80gb",
+        "published-monologue",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("path", RECIPES, ids=lambda path: path.stem)
+def test_shipped_recipes_are_right(path: Path) -> None:
+    read_recipe(path)
+
+
+@pytest.mark.parametrize(
+    ("name", "card_gb"),
+    [("published-lora-24gb", 24), ("published-full-80gb", 80), ("published-full-48gb", 48)],
+)
+def test_published_recipes_fit_their_cards(name: str, card_gb: int) -> None:
+    assert estimate(PUBLISHED, read_recipe(FOLDER / f"{name}.yaml")).total <= card_gb * 1e9
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ("optim.lerning_rate=1", "optim.lerning_rate: unknown key; did you mean learning_rate"),
+        ("optimizer.x=1", "optimizer: unknown key; did you mean optim"),
+        ("model.method=qlora", "'qlora' given; allowed: full, lora"),
+        ("optim.total_steps=many", "expected a whole number"),
+        ("optim.total_steps=0", "0 given; allowed: 1 to"),
+        ("run.tensorboard=1", "expected true or false"),
+        ("optim.learning_rate=.nan", "expected a finite number"),
+        ("lora.targets=[q]", "allowed: one or more of"),
+        ("data.prompt_share=1", "together above 1"),
+        ("optim.optimizer=muon", "muon is for method full"),
+        ("total_steps=1", "expected section.key=value"),
+        ("optim.betas=[[[", "not valid YAML"),
+        ("data.replay_share=1", "allowed: 0 to 0.9"),
+    ],
+)
+def test_faults_are_named(change: str, message: str) -> None:
+    with pytest.raises(ValueError) as error:  # noqa: PT011 - the message is looked at
+        read_recipe(FOLDER / "mini-lora.yaml", [change])
+    assert message in str(error.value)
+
+
+def test_a_missing_key_is_named() -> None:
+    with pytest.raises(ValueError, match=r"data\.folder: missing"):
+        recipe_from({"data": {}, "run": {"out": "x"}})
+
+
+def test_numbers_without_a_point_are_read(tmp_path: Path) -> None:
+    assert read_recipe(FOLDER / "mini-lora.yaml", ["optim.learning_rate=1e-4"]).optim == (
+        read_recipe(FOLDER / "mini-lora.yaml", ["optim.learning_rate=0.0001"]).optim
+    )
+
+
+def test_counted_numbers_are_those_of_the_model() -> None:
+    model = tiny.llm()
+    assert num_parameters(tiny.llm_config()) == sum(p.numel() for p in model.parameters())
+
+
+def test_counted_adapter_is_that_of_peft() -> None:
+    pytest.importorskip("peft", reason="adapters need the training extra")
+    from fireredtts2.training.finetune.lora import inject
+
+    recipe = recipe_from({"data": {"folder": "x"}, "run": {"out": "y"}, "lora": {"rank": 3}})
+    model = tiny.llm()
+    inject(model, recipe)
+    trained = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert trained == num_lora(tiny.llm_config(), recipe)
+
+
+def test_checkpointing_and_8_bits_take_less() -> None:
+    path = FOLDER / "published-full-80gb.yaml"
+    plain = estimate(PUBLISHED, read_recipe(path, ["optim.gradient_checkpointing=false"]))
+    saving = estimate(PUBLISHED, read_recipe(path, ["optim.gradient_checkpointing=true"]))
+    eight = estimate(PUBLISHED, read_recipe(path, ["optim.optimizer=adamw8bit"]))
+    assert saving.activations < plain.activations / 2
+    assert eight.optimizer < plain.optimizer / 3
+    assert "not measured" in plain.text()
+
+
+def test_the_table_of_the_docs_is_the_computed_one() -> None:
+    page = FOLDER.parents[1] / "docs" / "training.md"
+    assert memory_table() in page.read_text(encoding="utf-8")

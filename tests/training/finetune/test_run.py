@@ -1,0 +1,282 @@
+"""Whole runs on a tiny model: they learn, and a run cut anywhere equals the uncut one."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+pytest.importorskip("accelerate", reason="fine-tuning needs the training extra")
+pytest.importorskip("peft", reason="adapters need the training extra")
+
+from fireredtts2.training.finetune.recipe import recipe_from
+from fireredtts2.training.finetune.run import Run
+from fireredtts2.training.finetune.trainer import Trainer, TrainingDivergedError
+
+MakeValues = Callable[..., dict[str, dict[str, Any]]]
+METHODS = {
+    "lora": {},
+    "full": {"model__method": "full"},
+    "muon": {"model__method": "full", "optim__optimizer": "muon"},
+    "8bit": {"model__method": "full", "optim__optimizer": "adamw8bit"},
+    "8bit-bfloat16": {
+        "model__method": "full", "model__weights": "bfloat16", "optim__optimizer": "adamw8bit",
+        "optim__precision": "bfloat16",
+    },
+}  # fmt: skip
+
+
+class CutError(Exception):
+    """Stands for whatever ends a process."""
+
+
+def final_state(run: Run) -> dict[str, Any]:
+    state = run.store.load_newest()
+    assert state is not None
+    return state["trainer"]
+
+
+def assert_same(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, torch.Tensor):
+        plain = [t.dequantize() if hasattr(t, "dequantize") and type(t) is not torch.Tensor else t
+                 for t in (one, other)]  # fmt: skip
+        assert torch.equal(*plain)
+    elif isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for key in one:
+            assert_same(one[key], other[key])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            assert_same(*pair)
+    else:
+        assert one == other
+
+
+#: torchao compiles its optimizers, which takes 20 s the first time.
+METHOD_PARAMS = [
+    pytest.param(name, marks=[pytest.mark.slow] if name.startswith("8bit") else [])
+    for name in METHODS
+]
+
+
+@pytest.mark.parametrize("method", METHOD_PARAMS)
+@pytest.mark.parametrize("cut_after", [1, 3, 5])
+def test_a_run_cut_anywhere_equals_the_uncut_run(
+    values: MakeValues, tmp_path: Path, method: str, cut_after: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if method.startswith("8bit"):
+        pytest.importorskip("torchao.optim", reason="8-bit optimizers need torchao")
+    changes = METHODS[method]
+    whole = Run(recipe_from(values(run__out=str(tmp_path / "whole"), **changes)))
+    whole.carry_out()
+
+    recipe = recipe_from(values(run__out=str(tmp_path / "cut"), **changes))
+    step = Trainer.step
+
+    def cut(self: Trainer) -> dict[str, float]:
+        if self.step_count == cut_after:
+            raise CutError
+        return step(self)
+
+    monkeypatch.setattr(Trainer, "step", cut)
+    with pytest.raises(CutError):
+        Run(recipe).carry_out()
+    monkeypatch.setattr(Trainer, "step", step)
+    resumed = Run(recipe, resume=True)
+    resumed.carry_out()
+    assert_same(final_state(whole), final_state(resumed))
+    assert (tmp_path / "whole/metrics.jsonl").read_text() == (
+        tmp_path / "cut/metrics.jsonl"
+    ).read_text()
+
+
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_it_learns(values: MakeValues, method: str) -> None:
+    recipe = recipe_from(values(model__method=method, optim__total_steps=40, run__validate_every=40,
+                                run__save_every=40, optim__ema_decay=0.0))  # fmt: skip
+    run = Run(recipe)
+    run.carry_out()
+    rows = [json.loads(line) for line in run.journal.path.read_text().splitlines()]
+    losses = [row["loss"] for row in rows if row["part"] == "train"]
+    # One step's loss is noisy: the depth decoder learns from an eighth of some 80 frames.
+    assert sum(losses[-8:]) < 0.9 * sum(losses[:8])
+
+
+def test_checkpointing_changes_no_gradient(values: MakeValues, tmp_path: Path) -> None:
+    states = []
+    for saves in (False, True):
+        out = str(tmp_path / str(saves))
+        run = Run(recipe_from(values(run__out=out, optim__gradient_checkpointing=saves)))
+        run.carry_out()
+        states.append(final_state(run)["trained"])
+    assert_same(*states)
+
+
+def test_a_damaged_checkpoint_is_passed_over(values: MakeValues) -> None:
+    recipe = recipe_from(values())
+    run = Run(recipe)
+    run.carry_out()
+    newest, before = run.store.paths()[:2]
+    newest.write_bytes(newest.read_bytes()[:500])
+    assert Run(recipe, resume=True).trainer.step_count == int(before.stem[5:])
+
+
+def test_only_the_last_checkpoints_are_kept(values: MakeValues) -> None:
+    run = Run(recipe_from(values(run__keep_checkpoints=2, run__save_every=1)))
+    run.carry_out()
+    assert [int(p.stem[5:]) for p in run.store.paths()] == [6, 5]
+
+
+def test_a_full_disk_keeps_the_last_good_state(
+    values: MakeValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = recipe_from(values())
+    run = Run(recipe)
+    save, calls = torch.save, []
+
+    def full(state: object, path: Path, **kwargs: object) -> None:
+        save(state, path, **kwargs)
+        if "step-" in str(path):
+            calls.append(path)
+        if len(calls) == 2:
+            raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(torch, "save", full)
+    with pytest.raises(OSError, match="disk is full"):
+        run.carry_out()
+    monkeypatch.setattr(torch, "save", save)
+    assert [int(p.stem[5:]) for p in run.store.paths()] == [0]
+    assert not list(run.store.folder.glob(".*"))
+    Run(recipe, resume=True).carry_out()
+
+
+def test_a_step_that_is_not_finite_is_skipped_and_reported(
+    values: MakeValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(recipe_from(values()))
+    losses, before = Trainer._losses, {}
+
+    def broken(self: Trainer, *args: Any) -> torch.Tensor:
+        if self.step_count == 2:
+            before.update({n: p.detach().clone() for n, p in self.trained.items()})
+        factor = float("nan") if self.step_count == 2 else 1.0
+        return losses(self, *args) * factor
+
+    update, seen = Trainer._update, []
+
+    def counted(self: Trainer, factor: float) -> None:
+        seen.append(self.step_count)
+        update(self, factor)
+
+    monkeypatch.setattr(Trainer, "_losses", broken)
+    monkeypatch.setattr(Trainer, "_update", counted)
+    outcome = run.carry_out()
+    assert outcome.num_skipped == 1
+    assert seen == [0, 1, 3, 4, 5]
+    rows = [json.loads(line) for line in run.journal.path.read_text().splitlines()]
+    assert [r["step"] for r in rows if r.get("skipped")] == [3]
+
+
+def test_too_many_bad_steps_end_the_run(
+    values: MakeValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(recipe_from(values(optim__max_bad_steps=2, run__save_every=1)))
+    losses = Trainer._losses
+    monkeypatch.setattr(
+        Trainer,
+        "_losses",
+        lambda self, *a: losses(self, *a) * (float("inf") if self.step_count >= 1 else 1.0),
+    )
+    with pytest.raises(TrainingDivergedError, match="2 steps in a row"):
+        run.carry_out()
+    state = final_state(run)
+    assert all(bool(value.isfinite().all()) for value in state["trained"].values())
+
+
+def test_early_stop(values: MakeValues) -> None:
+    # A rate of 0 improves nothing.
+    run = Run(recipe_from(values(run__patience=2, run__validate_every=1, optim__ema_decay=0.0,
+                                 optim__learning_rate=0.0)))  # fmt: skip
+    outcome = run.carry_out()
+    assert (outcome.step, outcome.used_step) == (2, 0)
+
+
+def test_replay_is_learnt_and_judged(
+    values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    from fireredtts2.checkpoint import CheckpointFolder
+    from tests.training.finetune.conftest import write_dataset
+
+    other = write_dataset(tmp_path / "replay", CheckpointFolder(tiny_checkpoint).codec_id, seed=5)
+    run = Run(recipe_from(values(data__replay=str(other), data__replay_share=0.5)))
+    parts = [p.material for draft in run.trainer.packer.plan(0) for d in draft for p in d.parts]
+    assert 1 in parts
+    assert run.carry_out().replay is not None
+
+
+def test_a_second_run_does_not_overwrite_the_first(values: MakeValues) -> None:
+    recipe = recipe_from(values())
+    Run(recipe).carry_out()
+    with pytest.raises(ValueError, match="--resume"):
+        Run(recipe)
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [({"lora__rank": 8}, "lora"), ({"run__seed": 1}, "run.seed")],
+)
+def test_a_resumed_run_keeps_its_recipe(
+    values: MakeValues, change: dict[str, Any], place: str
+) -> None:
+    Run(recipe_from(values())).carry_out()
+    with pytest.raises(ValueError, match=place):
+        Run(recipe_from(values(**change)), resume=True)
+
+
+def test_a_checkpoint_of_another_size_is_refused(
+    values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    import shutil
+
+    folder = tmp_path / "other"
+    shutil.copytree(tiny_checkpoint, folder)
+    config = json.loads((folder / "config_llm.json").read_text())
+    config["llm_models"]["flavors"]["tiny-backbone"]["num_layers"] = 3
+    (folder / "config_llm.json").write_text(json.dumps(config))
+    with pytest.raises(ValueError, match="does not fit"):
+        Run(recipe_from(values(model__checkpoint=str(folder))))
+
+
+def test_a_killed_process_goes_on(values: MakeValues, tmp_path: Path) -> None:
+    import yaml
+
+    path, whole = tmp_path / "recipe.yaml", tmp_path / "whole"
+    path.write_text(yaml.safe_dump(values(optim__total_steps=8, run__save_every=2)))
+    code = (
+        "import os, signal, sys\n"
+        "from fireredtts2.training.finetune.trainer import Trainer\n"
+        "from fireredtts2.cli.main import main\n"
+        "step = Trainer.step\n"
+        "def dies(self):\n"
+        "    if self.step_count == 5: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    return step(self)\n"
+        "Trainer.step = dies\n"
+        "main(sys.argv[1:])\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code, "train", str(path)], capture_output=True)
+    assert done.returncode == -signal.SIGKILL, done.stderr.decode()
+    from fireredtts2.training.finetune.recipe import read_recipe
+
+    resumed = Run(read_recipe(path), resume=True)
+    assert resumed.trainer.step_count == 4
+    resumed.carry_out()
+    uncut = Run(read_recipe(path, [f"run.out={whole}"]))
+    uncut.carry_out()
+    assert_same(final_state(uncut), final_state(resumed))
