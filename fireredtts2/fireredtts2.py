@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fireredtts2.audio import AudioSource
 from fireredtts2.narration.errors import SpeechError
+from fireredtts2.narration.exchange import Exchange
 from fireredtts2.narration.options import OptionValues
 from fireredtts2.narration.prompter import VoiceLike
 from fireredtts2.narration.studio import Direction
@@ -197,6 +198,26 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         return self.studio.say(text, voice, direction)
 
     stream_monologue = stream_say
+
+    def exchange(
+        self,
+        voices: Mapping[str, VoiceLike] | None = None,
+        **options: Unpack[OptionValues],
+    ) -> Exchange:
+        """A conversation whose texts come one by one, as a language model writes them.
+
+        Each text follows what was heard before it, and its stream may be closed at any time.
+
+        Args:
+            voices: as for `dialogue`.
+            **options: see the class.
+
+        Example:
+            >>> exchange = tts.exchange({"S1": "af_heart"}, seed=1)  # doctest: +SKIP
+            >>> for chunk in exchange.stream("Good evening."):  # doctest: +SKIP
+            ...     player.write(chunk.audio.numpy())
+        """
+        return self.studio.exchange(voices, self.studio.options(options))
 
     def stream(
         self,

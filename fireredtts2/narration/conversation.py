@@ -72,6 +72,20 @@ class Conversation:
         """Turns in the window."""
         return len(self._turns)
 
+    @property
+    def num_rows(self) -> int:
+        """Rows of prompts and turns."""
+        return _total(self._prompts) + _total(self._turns)
+
+    def add_prompt(self, prompt: Spoken) -> None:
+        """One more voice, or segment, that stays."""
+        self._prompts.append(self._rows(prompt))
+
+    def drop_last(self) -> None:
+        """Takes the newest turn back; nothing happens where none is in the window."""
+        if self._turns:
+            self._turns.pop()
+
     def check(self, speaker: str, text: str, max_frames: int) -> None:
         """Raises ValueError where the turn could not be spoken, whatever is said before it."""
         self._room(self.layout.text(speaker, text), max_frames)

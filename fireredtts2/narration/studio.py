@@ -20,12 +20,13 @@ from fireredtts2.llm.sampling import SamplingParams
 from fireredtts2.llm.tokenizer import TextTokenizer
 from fireredtts2.narration.continuation import Continuation, SingleSegment
 from fireredtts2.narration.conversation import Context, Conversation, Spoken
+from fireredtts2.narration.exchange import Exchange
 from fireredtts2.narration.layout import Layout
 from fireredtts2.narration.lines import Typesetter
 from fireredtts2.narration.narrator import Line, Narrator
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
-from fireredtts2.narration.prompter import Prompter, VoiceLike
+from fireredtts2.narration.prompter import Prompter, VoiceLike, speaker_name
 from fireredtts2.script import Script, ScriptTurn
 from fireredtts2.speech import AudioChunk, Progress, Segment, Turn
 
@@ -206,6 +207,12 @@ class Studio:
         """One voice that goes on from its prompt."""
         line = self._typesetter.monologue(text)
         return self._narrate([line], Continuation(self._layout, prompt), direction)
+
+    def exchange(self, voices: Mapping[str, VoiceLike] | None, options: Options) -> Exchange:
+        """A conversation whose texts come one by one."""
+        speaking = {speaker_name(speaker) for speaker in voices or ()}
+        conversation = self._conversation(self.prompter.from_cast(voices, speaking))
+        return Exchange(self.engine, conversation, self._typesetter, options, self._pace)
 
     def turn(
         self, text: str, speaker: str, context: Sequence[Segment | Turn], direction: Direction

@@ -97,6 +97,7 @@ class Take:
         self._unspoken_frames = context.unspoken_frames
         self._max_frames = frame_limit(text, options, pace)
         self._fewest_frames = pace.min_frames(text)
+        self._asked: Request | None = None  # of the last attempt
         self._blocks: list[Block] = context.blocks(speaker, text, self._max_frames)
 
     def run(self, hold: bool) -> Generator[Tensor, None, Taken]:
@@ -110,6 +111,7 @@ class Take:
         """
         for attempt in range(self._options.max_attempts):
             request = self._request(attempt, WHOLE_CHUNK_FRAMES if hold else LIVE_CHUNK_FRAMES)
+            self._asked = request
             audio: list[Tensor] = []
             num_out = 0
             with closing(self._engine.stream(request)) as chunks:
@@ -130,6 +132,24 @@ class Take:
             if is_final:
                 break
         raise TakeError(f"{verdict.fault} (attempt {attempt + 1} of {self._options.max_attempts})")
+
+    # --- What there is of a take that was broken off --------------------------------------------
+
+    @property
+    def num_spoken(self) -> int:
+        """Frames that the last attempt has made so far."""
+        return 0 if self._asked is None else self._asked.num_spoken
+
+    @property
+    def codes(self) -> Tensor:
+        """(Q, T): these frames; at least one must be there."""
+        assert self._asked is not None
+        return self._asked.codes
+
+    @property
+    def has_ended(self) -> bool:
+        """Whether the last attempt came to its own end, and not to its reader's."""
+        return self._asked is not None and self._asked.finish is FinishReason.END
 
     def _request(self, attempt: int, chunk_frames: int) -> Request:
         return Request(
