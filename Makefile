@@ -21,7 +21,7 @@ LOGGED := -o log_cli=true --log-cli-level=INFO
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: speak serve test lint format wheel clean test-deploy test-install test-runpod test-ray test-jobs
-.PHONY: test-hostile test-load
+.PHONY: test-hostile test-load test-training
 .DELETE_ON_ERROR:
 
 speak: $(VENV)/installed.stamp
@@ -64,6 +64,10 @@ test-hostile: $(VENV)/dev.stamp
 # 50 listeners for two minutes.
 test-load: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q -m slow $(LOGGED) tests/serving/test_load.py $(ARGS)
+
+# Two processes against one, and 8-bit optimizers, which are compiled first; minutes.
+test-training: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest -q -m slow tests/training/finetune $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -22,6 +22,11 @@ MakeValues = Callable[..., dict[str, dict[str, Any]]]
 METHODS = {
     "lora": {},
     "full": {"model__method": "full"},
+    "lora-bfloat16": {
+        "model__weights": "bfloat16",
+        "optim__precision": "bfloat16",
+        "optim__gradient_checkpointing": True,
+    },
     "muon": {"model__method": "full", "optim__optimizer": "muon"},
     "8bit": {"model__method": "full", "optim__optimizer": "adamw8bit"},
     "8bit-bfloat16": {
