@@ -20,7 +20,7 @@ Report = dict[str, Any]
 
 
 def frame_chart(report: Report) -> Chart:
-    """Milliseconds a frame by listeners at once; the memory's limit is dashed, the last variant's."""
+    """Milliseconds a frame by listeners at once; dashed, the memory's limit for the last variant."""
     rows = report["rows"]
     lengths = sorted({row["prompt_rows"] for row in rows})
     lines = []

@@ -15,7 +15,15 @@ from fireredtts2.serving.config import ServingConfig
 from fireredtts2.serving.deadline import Deadline
 from fireredtts2.serving.gate import Gate
 from fireredtts2.serving.jobs.service import opened_jobs
-from fireredtts2.serving.routes import dialogue, speech, system, voices
+from fireredtts2.serving.routes import (
+    dialogue,
+    elevenlabs,
+    live,
+    sessions,
+    speech,
+    system,
+    voices,
+)
 from fireredtts2.serving.routes import jobs as job_routes
 from fireredtts2.serving.security_headers import SecurityHeaders
 from fireredtts2.serving.server import Server
@@ -73,6 +81,13 @@ def create_app(config: ServingConfig, tts: FireRedTTS2 | None = None) -> FastAPI
     app.include_router(system.system_routes(server))
     jobs_too = job_routes.job_routes(server, jobs)
     app.include_router(jobs_too, prefix="/v1", responses=errors.RESPONSES)
-    for routes in (speech.speech_routes, dialogue.dialogue_routes, voices.voice_routes):
+    for routes in (
+        speech.speech_routes,
+        dialogue.dialogue_routes,
+        voices.voice_routes,
+        sessions.session_routes,
+        live.live_routes,
+        elevenlabs.elevenlabs_routes,
+    ):
         app.include_router(routes(server), prefix="/v1", responses=errors.RESPONSES)
     return app

@@ -8,6 +8,8 @@ from pathlib import Path
 from fireredtts2.engine.device import DTypeName
 from fireredtts2.serving.jobs.config import JobsConfig
 from fireredtts2.serving.limits import Limits
+from fireredtts2.serving.live.limits import LiveLimits
+from fireredtts2.serving.sessions import SessionLimits
 
 #: Names that clients of OpenAI's API send, and the embedded voices that answer to them.
 OPENAI_VOICES = {
@@ -44,6 +46,8 @@ class ServingConfig:
         voices_path: where uploaded voices are kept; the user's own folder by default.
         limits: of sizes, times and rates.
         jobs: where long scripts are kept, and how many; none by default.
+        sessions: conversations between requests.
+        live: connections whose text is still being written.
     """
 
     model: str = "mini"
@@ -60,6 +64,8 @@ class ServingConfig:
     voices_path: Path | None = None
     limits: Limits = field(default_factory=Limits)
     jobs: JobsConfig = field(default_factory=JobsConfig)
+    sessions: SessionLimits = field(default_factory=SessionLimits)
+    live: LiveLimits = field(default_factory=LiveLimits)
 
     def __post_init__(self) -> None:
         for name in ("num_slots", "max_waiting", "max_input_characters", "max_upload_bytes"):

@@ -14,6 +14,7 @@ from starlette.exceptions import HTTPException
 
 from fireredtts2.engine.scheduler import QueueFullError
 from fireredtts2.narration.errors import SpeechError
+from fireredtts2.narration.exchange import BusyError
 
 logger = logging.getLogger(__name__)
 
@@ -79,6 +80,8 @@ def as_api_error(error: Exception) -> ApiError:
         return error
     if isinstance(error, QueueFullError):
         return ApiError(429, str(error), "rate_limit_error", "queue_full")
+    if isinstance(error, BusyError):
+        return ApiError(409, str(error), code="session_busy", param="session_id")
     if isinstance(error, SpeechError):
         return ApiError(500, str(error), "server_error", "speech_failed")
     if isinstance(error, ValueError):
@@ -128,7 +131,7 @@ def install(app: FastAPI) -> None:
     async def other(_request: Request, error: Exception) -> JSONResponse:
         return response(as_api_error(error))
 
-    for known in (ApiError, ValueError, QueueFullError, SpeechError):
+    for known in (ApiError, ValueError, QueueFullError, SpeechError, BusyError):
         app.add_exception_handler(known, other)
 
 

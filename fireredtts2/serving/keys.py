@@ -20,6 +20,8 @@ MIN_KEY_CHARACTERS = 8
 MAX_KEY_CHARACTERS = 512
 MAX_FILE_BYTES = 10_000_000
 HASH_CHARACTERS = 32
+#: A browser can send no header with a WebSocket, but subprotocols: this, and with a dot the key.
+SUBPROTOCOL = "fireredtts2"
 
 
 @dataclass(frozen=True)
@@ -121,7 +123,12 @@ def key_of(connection: HTTPConnection) -> str:
     scheme, _, value = connection.headers.get("authorization", "").partition(" ")
     if scheme.lower() == "bearer":
         return value.strip()
-    return connection.headers.get("xi-api-key", "")
+    if (key := connection.headers.get("xi-api-key")) is not None:
+        return key
+    for offered in connection.scope.get("subprotocols", []):
+        if offered.startswith(f"{SUBPROTOCOL}."):
+            return str(offered.removeprefix(f"{SUBPROTOCOL}."))
+    return ""
 
 
 def address_of(connection: HTTPConnection) -> str:

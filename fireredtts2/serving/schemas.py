@@ -11,6 +11,9 @@ ResponseFormat = Literal["mp3", "opus", "aac", "flac", "wav", "pcm"]
 StreamFormat = Literal["audio", "sse"]
 DialoguePart = Literal["audio", "subtitles", "stems", "turns"]
 Speed = Annotated[float, Field(ge=0.25, le=4.0)]
+Seed = Annotated[int, Field(ge=0, lt=2**63)] | None
+Temperature = Annotated[float, Field(ge=0, le=5)] | None
+TopK = Annotated[int, Field(ge=1, le=100_000)] | None
 
 #: Shown in the documentation; they work with the embedded model.
 SPEECH_EXAMPLE: JsonDict = {
@@ -38,9 +41,9 @@ class _Asked(BaseModel):
     response_format: ResponseFormat = "mp3"
     stream_format: StreamFormat = "audio"
     speed: Speed = 1.0
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=5)] | None = None
-    topk: Annotated[int, Field(ge=1, le=100_000)] | None = None
+    seed: Seed = None
+    temperature: Temperature = None
+    topk: TopK = None
 
 
 class SpeechRequest(_Asked):
@@ -52,6 +55,8 @@ class SpeechRequest(_Asked):
     voice: str | None = None
     ref_audio: str | None = Field(None, description='a clip as "data:audio/wav;base64,..."')
     ref_text: str | None = Field(None, description="what is said in it")
+    session_id: str | None = Field(None, description="of the conversation that this goes on with")
+    speaker: str | None = Field(None, description="who says it in a session: S1 to S4")
 
 
 class DialogueTurn(BaseModel):

@@ -8,7 +8,7 @@ import contextlib
 import io
 import re
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import anyio
@@ -18,7 +18,8 @@ from starlette.requests import HTTPConnection
 
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.fireredtts2 import FireRedTTS2
-from fireredtts2.script import Script, parse_script
+from fireredtts2.narration.prompter import speaker_name
+from fireredtts2.script import SPEAKERS, Script, parse_script
 from fireredtts2.serving.audio_stream import (
     MEDIA_TYPES,
     ChunkReader,
@@ -33,6 +34,7 @@ from fireredtts2.serving.keys import CLIENT, Client, KeyRing
 from fireredtts2.serving.metrics import Metrics
 from fireredtts2.serving.rate_limit import RateLimiter
 from fireredtts2.serving.schemas import DialogueRequest, SpeechRequest
+from fireredtts2.serving.sessions import Session, Sessions
 from fireredtts2.serving.turn_list import ONE_VOICE, PAUSE, read_turns, with_voices
 from fireredtts2.serving.upload_decoder import DecodeError, UploadDecoder
 from fireredtts2.speech import AudioChunk
@@ -59,6 +61,7 @@ class Server:
         self.metrics = Metrics(self.engine)
         self.keys = KeyRing(config.api_keys, config.keys_path, config.limits.quota)
         self.rates = RateLimiter()
+        self.sessions = Sessions(config.sessions)
         self.decoder = UploadDecoder(config.limits.decode_timeout_s)
         self.is_draining = False
         self.num_under_way = 0
@@ -132,6 +135,38 @@ class Server:
         soundfile.write(wav, samples, INPUT_RATE_HZ, format="WAV", subtype="FLOAT")
         return self.tts.make_voice(name, wav.getvalue(), text)
 
+    # --- Sessions -------------------------------------------------------------------------------
+
+    def new_session(self, voices: Mapping[str, str], values: Mapping[str, Any]) -> Session:
+        """A conversation of the present client's; call it in a thread.
+
+        Args:
+            voices: names by speaker.
+            values: options of sampling; those that are None are not set.
+        """
+        named = {speaker_name(speaker): self.named(name) for speaker, name in voices.items()}
+        loaded = {speaker: self.voices.get(name) for speaker, name in named.items()}
+        given = {name: value for name, value in values.items() if value is not None}
+        exchange = self.tts.exchange(loaded, on_runaway="cut", **given)
+        return self.sessions.add(CLIENT.get().id, exchange, named)
+
+    def speaker_in(self, session: Session, speaker: str | None, voice: str | None) -> str:
+        """Who speaks: the speaker that is named, or the one with this voice, else the first.
+
+        A voice that nobody has yet is given to the next speaker. Call it in a thread.
+        """
+        if voice is None or (speaker is not None and speaker in session.voices):
+            return speaker or SPEAKERS[0]
+        name = self.named(voice)
+        found = speaker or session.speaker_of(name)
+        if found is None or found not in session.voices:
+            found = found or session.next_speaker()
+            prompt = self.tts.studio.prompter.from_voice(found, self.voices.get(name))
+            session.exchange.add_voice(prompt)
+            session.voices[prompt.speaker] = name
+            return prompt.speaker
+        return found
+
     # --- Speech ---------------------------------------------------------------------------------
 
     def speech(self, asked: SpeechRequest) -> Callable[[], Chunks]:
@@ -140,8 +175,15 @@ class Server:
         parts: Script | None = None
         if PAUSE.search(asked.input):
             parts = read_turns([{"speaker": ONE_VOICE, "text": asked.input}])
+        if asked.session_id is not None and (parts is not None or asked.ref_audio is not None):
+            raise ApiError(400, "in a session there are no pauses and no ref_audio: upload the "
+                           "clip as a voice with POST /v1/voices", param="session_id")  # fmt: skip
 
         def start() -> Chunks:
+            if asked.session_id is not None:
+                session = self.sessions.get(CLIENT.get().id, asked.session_id)
+                speaker = self.speaker_in(session, asked.speaker, asked.voice)
+                return session.exchange.stream(asked.input, speaker)
             voice = self._voice(asked)
             if parts is not None:
                 cast = {} if voice is None else {ONE_VOICE: voice}

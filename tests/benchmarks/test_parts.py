@@ -62,7 +62,10 @@ def test_the_byte_limit_counts_the_weights_that_are_there() -> None:
         + heads
     )
     cache = model.new_cache(1, 1)
-    assert row_numbers(config.backbone) == sum(held.numel() for held in (*cache.keys, *cache.values)) // 2
+    assert (
+        row_numbers(config.backbone)
+        == sum(held.numel() for held in (*cache.keys, *cache.values)) // 2
+    )
     cached = 3 * 50 * row_numbers(config.backbone) * 4
     assert frame_bytes(config, "int8", 4, 3, 50) == frame_weights(config) + cached
 

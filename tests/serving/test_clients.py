@@ -112,3 +112,23 @@ def test_many_listeners_hear_what_each_would_alone(client: openai.OpenAI):
     for seed in range(8):
         difference = heard[seed].astype(int) - hear(seed).astype(int)
         assert np.abs(difference).max() <= 2, seed
+
+
+def test_elevenlabs_client_works_unchanged(address: str, tmp_path: Path):
+    elevenlabs = pytest.importorskip("elevenlabs.client")
+    client = elevenlabs.ElevenLabs(base_url=address, api_key="unused")
+    # It wants TLS for its WebSocket, which a proxy before the server would have.
+    client.text_to_speech._ws_base_url = address.replace("http", "ws")
+    pieces = list(
+        client.text_to_speech.stream(
+            voice_id="af_heart", text="Hello there.", output_format="pcm_24000"
+        )
+    )
+    assert sum(map(len, pieces)) == round(SECONDS * OUTPUT_RATE_HZ) * 2
+    whole = b"".join(client.text_to_speech.convert(voice_id="af_heart", text="Hello there."))
+    assert read_audio(whole, OUTPUT_RATE_HZ).shape[0] > 0
+    texts = iter(["Hello there. ", "How are you?"])
+    spoken = client.text_to_speech.convert_realtime(
+        voice_id="af_heart", text=texts, output_format="pcm_24000"
+    )
+    assert sum(map(len, spoken)) == 2 * round(SECONDS * OUTPUT_RATE_HZ) * 2

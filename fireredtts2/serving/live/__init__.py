@@ -1,0 +1,1 @@
+"""Speech in both directions of time: conversations that last, texts that come in pieces."""

@@ -1,0 +1,166 @@
+"""Sessions: what was said stays from one request to the next, for its own client, for a while."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fastapi.testclient import TestClient
+
+from fireredtts2 import FireRedTTS2
+from fireredtts2.serving.errors import ApiError
+from fireredtts2.serving.sessions import Session, SessionLimits, Sessions
+from tests.serving.hosting import KEYS, client_of, model, say
+
+pytest_plugins = ("tests.speaking",)
+
+
+@pytest.fixture
+def tts(voiced_checkpoint: Path) -> FireRedTTS2:
+    return model(voiced_checkpoint)
+
+
+@pytest.fixture
+def client(tts: FireRedTTS2, tmp_path: Path) -> Iterator[TestClient]:
+    with client_of(tts, tmp_path) as made:
+        yield made
+
+
+def opened(client: TestClient, **values) -> str:
+    answer = client.post("/v1/sessions", json={"voices": {"S1": "af_heart"}, "seed": 3, **values})
+    assert answer.status_code == 201, answer.text
+    return answer.json()["id"]
+
+
+def samples(answer) -> np.ndarray:
+    assert answer.status_code == 200, answer.text
+    return np.frombuffer(answer.content, "<i2") / 32_768
+
+
+def test_requests_of_a_session_are_one_conversation(client: TestClient, tts: FireRedTTS2):
+    session = opened(client)
+    turns = [("Have you heard?", "af_heart"), ("No.", "am_michael"), ("Then listen.", "af_heart")]
+    parts = [samples(say(client, input=t, voice=v, session_id=session)) for t, v in turns]
+    exchange = tts.exchange({"S1": "af_heart"}, seed=3)
+    expected = [chunk.audio for chunk in exchange.stream("Have you heard?")]
+    exchange.add_voice(tts.studio.prompter.from_voice("S2", "am_michael"))
+    expected += [chunk.audio for chunk in exchange.stream("No.", "S2")]
+    expected += [chunk.audio for chunk in exchange.stream("Then listen.")]
+    whole = np.concatenate([part.clamp(-1, 1).numpy() for part in expected])
+    assert np.abs(np.concatenate(parts) - whole).max() < 1e-3
+    about = client.get(f"/v1/sessions/{session}").json()
+    assert about["voices"] == {"S1": "af_heart", "S2": "am_michael"}
+
+
+def test_a_named_speaker_comes_before_the_voice(client: TestClient):
+    session = opened(client)
+    samples(say(client, session_id=session, speaker="S3", voice="am_michael"))
+    assert client.get(f"/v1/sessions/{session}").json()["voices"]["S3"] == "am_michael"
+    samples(say(client, session_id=session, speaker="S3", voice="af_heart"))  # it has a voice
+    assert client.get(f"/v1/sessions/{session}").json()["voices"]["S3"] == "am_michael"
+
+
+def test_a_session_can_be_ended(client: TestClient):
+    session = opened(client)
+    listed = client.get("/v1/sessions").json()["data"]
+    assert [one["id"] for one in listed] == [session]
+    assert client.delete(f"/v1/sessions/{session}").status_code == 204
+    answer = say(client, session_id=session)
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "session_not_found"
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({"voices": {"S9": "af_heart"}}, "unknown speaker"),
+        ({"voices": {"S1": "nobody"}}, "known voices"),
+        ({"voices": {f"S{n}": "af_heart" for n in range(1, 7)}}, "at most 4"),
+        ({"temperature": -1}, "temperature"),
+        ({"colour": "red"}, "colour"),
+    ],
+)
+def test_bad_sessions_are_refused(client: TestClient, values: dict, shown: str):
+    answer = client.post("/v1/sessions", json=values)
+    assert answer.status_code == 400
+    assert shown in answer.json()["error"]["message"]
+
+
+def test_what_a_session_does_not_take(client: TestClient):
+    session = opened(client)
+    for values in ({"input": "One. [pause:1s] Two."}, {"ref_audio": "data:a", "ref_text": "b"}):
+        answer = say(client, session_id=session, **values)
+        assert answer.status_code == 400
+        assert "in a session" in answer.json()["error"]["message"]
+
+
+def test_another_keys_session_is_none(tts: FireRedTTS2, tmp_path: Path):
+    with client_of(tts, tmp_path, key=KEYS[0], api_keys=KEYS) as client:
+        session = opened(client)
+        client.headers["authorization"] = f"Bearer {KEYS[1]}"
+        assert say(client, session_id=session).status_code == 404
+        assert client.get("/v1/sessions").json()["data"] == []
+
+
+# --- How many, and how long ----------------------------------------------------------------------
+
+
+class FakeExchange:
+    is_busy = False
+    num_rows = 0
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+def added(sessions: Sessions, owner: str = "anna") -> Session:
+    return sessions.add(owner, FakeExchange(), {})  # type: ignore[arg-type]
+
+
+def code_of(sessions: Sessions, id: str, owner: str = "anna") -> tuple[int, str | None]:
+    with pytest.raises(ApiError) as refused:
+        sessions.get(owner, id)
+    return refused.value.status, refused.value.code
+
+
+def test_an_unused_session_expires_and_a_used_one_does_not():
+    clock = Clock()
+    sessions = Sessions(SessionLimits(ttl_s=10), clock)
+    unused, used = added(sessions), added(sessions)
+    clock.now = 6
+    sessions.get("anna", used.id)
+    clock.now = 12
+    assert code_of(sessions, unused.id) == (410, "session_expired")
+    assert code_of(sessions, unused.id, "bert") == (404, "session_not_found")
+    assert sessions.get("anna", used.id) is used
+
+
+def test_the_longest_unused_goes_for_a_new_one():
+    sessions = Sessions(SessionLimits(max_sessions=2))
+    first, second = added(sessions), added(sessions)
+    sessions.get("anna", first.id)
+    third = added(sessions)
+    assert len(sessions) == 2
+    assert code_of(sessions, second.id) == (410, "session_expired")
+    assert {one.id for one in sessions.find("anna")} == {first.id, third.id}
+
+
+def test_a_session_that_is_spoken_stays():
+    clock = Clock()
+    sessions = Sessions(SessionLimits(max_sessions=1, ttl_s=10), clock)
+    session = added(sessions)
+    session.exchange.is_busy = True  # type: ignore[misc]
+    with pytest.raises(ApiError, match="all sessions are being spoken"):
+        added(sessions)
+    clock.now = 60
+    assert sessions.get("anna", session.id) is session
+
+
+@pytest.mark.parametrize("values", [{"max_sessions": 0}, {"ttl_s": 0}, {"ttl_s": float("nan")}])
+def test_bad_limits(values: dict):
+    with pytest.raises(ValueError, match="above 0"):
+        SessionLimits(**values)
