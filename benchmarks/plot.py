@@ -20,7 +20,7 @@ Report = dict[str, Any]
 
 
 def frame_chart(report: Report) -> Chart:
-    """Milliseconds a frame by listeners at once; dashed, the memory's limit for the last variant."""
+    """Milliseconds a frame by listeners at once; dashed, the memory's limit for the last one."""
     rows = report["rows"]
     lengths = sorted({row["prompt_rows"] for row in rows})
     lines = []
