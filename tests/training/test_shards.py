@@ -111,7 +111,7 @@ def test_bad_samples_are_refused(tmp_path: Path):
 
 
 def test_what_is_damaged_says_so(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"no data set.*prepare"):
+    with pytest.raises(ValueError, match=r"no data set.*write_index"):
         Dataset.open(tmp_path)
     dataset = write(tmp_path, [sample(1, 4)])
     path = tmp_path / dataset.splits["train"][0]
