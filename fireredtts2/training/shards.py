@@ -240,7 +240,7 @@ class Dataset:
         path = Path(folder) / INDEX_NAME
         if not path.is_file():
             raise ValueError(
-                f"{folder}: no data set: it has no {INDEX_NAME}; `ShardWriter` and `write_index` make one"
+                f"{folder}: no data set: it has no {INDEX_NAME}; `write_index` makes one of shards"
             )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))

@@ -50,7 +50,7 @@ class DataRecipe:
     """What is learnt from.
 
     Attributes:
-        folder: a data set as `fireredtts2 prepare` writes it.
+        folder: a data set, see `fireredtts2.training.shards`.
         replay: another data set, learnt beside it so that what was known is not forgotten.
         replay_share: of the samples.
         rows_per_batch: rows of one packed batch; also the longest sample.
