@@ -1,5 +1,5 @@
 # make speak   environment, model, then a dialogue of two voices in dialogue.wav
-# make serve   the HTTP server on port 7860
+# make serve   the HTTP server and the studio on port 7860
 # make test    the test suite        make lint   ruff and mypy
 # make clean   removes the environment and what was made
 #
@@ -21,7 +21,7 @@ LOGGED := -o log_cli=true --log-cli-level=INFO
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: speak serve test lint format wheel clean test-deploy test-install test-runpod test-ray test-jobs
-.PHONY: test-hostile test-load test-training
+.PHONY: test-hostile test-load test-training test-studio
 .DELETE_ON_ERROR:
 
 speak: $(VENV)/installed.stamp
@@ -65,6 +65,11 @@ test-hostile: $(VENV)/dev.stamp
 test-load: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q -m slow $(LOGGED) tests/serving/test_load.py $(ARGS)
 
+# The studio in a real browser: needs Chromium on the path.
+test-studio: $(VENV)/dev.stamp
+	@$(PIP) playwright
+	@$(BIN)/python -m pytest -q -m slow tests/ui $(ARGS)
+
 # Two processes against one, and 8-bit optimizers, which are compiled first; minutes.
 test-training: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q -m slow tests/training/finetune $(ARGS)
@@ -96,8 +101,8 @@ $(VENV)/installed.stamp: $(VENV)/torch.stamp pyproject.toml constraints.txt
 	@touch $@
 
 $(VENV)/serving.stamp: $(VENV)/installed.stamp
-	@echo "Installing the server."
-	@$(PIP) -e ".[serving]"
+	@echo "Installing the server and the studio."
+	@$(PIP) -e ".[studio]"
 	@touch $@
 
 $(VENV)/runpod.stamp $(VENV)/ray.stamp: $(VENV)/%.stamp: $(VENV)/dev.stamp

@@ -85,8 +85,15 @@ def everything(
         return target
 
     monkeypatch.setattr("fireredtts2.download.download", fetch)
+
     # A server would not end.
-    monkeypatch.setattr("fireredtts2.serving.run.serve", lambda load, *_: load())
+    def start(load, *_: object, mount=None) -> None:
+        app = load()
+        if mount is not None:
+            mount(app, "http://127.0.0.1:1")
+
+    monkeypatch.setattr("fireredtts2.serving.run.serve", start)
+    monkeypatch.setenv("FIREREDTTS2_STUDIO", str(folder / "works"))
     return folder
 
 

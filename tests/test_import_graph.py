@@ -37,6 +37,13 @@ STRANGERS = {
     ("training", "fireredtts2"),
     ("evaluation", "doctor"),
     ("serving", "evaluation"),
+    # The studio is a client of the API: it knows no model and no server.
+    ("ui", "serving"),
+    ("ui", "evaluation"),
+    ("ui", "engine"),
+    ("ui", "narration"),
+    ("ui", "training"),
+    ("ui", "fireredtts2"),
 }
 MODULES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

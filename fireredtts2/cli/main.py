@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fireredtts2.cli import adapter, check, models, serve, speak, train, voices
+from fireredtts2.cli import adapter, check, models, serve, speak, studio, train, voices
 from fireredtts2.cli.errors import ExitCode
 from fireredtts2.cli.examples import epilog
 
@@ -35,6 +35,7 @@ app.add_typer(voices.app, name="voices")
 app.command("download", epilog=epilog("download"))(models.download)
 app.command("convert", epilog=epilog("convert"))(models.convert)
 app.command("serve", epilog=epilog("serve"))(serve.serve)
+app.command("studio", epilog=epilog("studio"))(studio.studio)
 app.command("train", epilog=epilog("train"))(train.train)
 app.add_typer(adapter.app, name="adapter")
 app.command("doctor", epilog=epilog("doctor"))(check.doctor)

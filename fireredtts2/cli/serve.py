@@ -10,6 +10,7 @@ import typer
 
 from fireredtts2.cli import options
 from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, reported
+from fireredtts2.cli.studio import check_installed, is_installed
 
 if TYPE_CHECKING:
     from fastapi import FastAPI
@@ -63,6 +64,21 @@ def serve(
             envvar="FORWARDED_ALLOW_IPS",
         ),
     ] = "127.0.0.1",
+    studio: Annotated[
+        bool | None,
+        typer.Option(
+            "--studio/--no-studio",
+            help="The studio, for browsers, at /studio; by default where it is installed.",
+            envvar="FIREREDTTS2_WITH_STUDIO",
+        ),
+    ] = None,
+    works: Annotated[
+        Path | None,
+        typer.Option(
+            help="Where the studio keeps works; below your data folder by default.",
+            envvar="FIREREDTTS2_STUDIO",
+        ),
+    ] = None,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
@@ -122,4 +138,13 @@ def serve(
         typer.echo(f"listening on http://{host}:{port} (documentation: /docs)", err=True)
         return app
 
-    run.serve(load, host, port, forwarded_allow_ips)
+    def mount(app: FastAPI, address: str) -> None:
+        from fireredtts2.ui.mount import PATH, mount_studio, user_works_path
+
+        mount_studio(app, address, works or user_works_path())
+        typer.echo(f"studio: {address}{PATH}/", err=True)
+
+    if studio:
+        check_installed()
+    wants_studio = is_installed() if studio is None else studio
+    run.serve(load, host, port, forwarded_allow_ips, mount=mount if wants_studio else None)

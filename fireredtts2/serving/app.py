@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -27,6 +28,10 @@ from fireredtts2.serving.routes import (
 from fireredtts2.serving.routes import jobs as job_routes
 from fireredtts2.serving.security_headers import SecurityHeaders
 from fireredtts2.serving.server import Server
+
+
+#: Projects of the studio are larger than what the API takes; the studio bounds them itself.
+STUDIO_UPLOADS = re.compile(r"/studio/(zh/)?gradio_api/upload")
 
 
 def create_app(config: ServingConfig, tts: FireRedTTS2 | None = None) -> FastAPI:
@@ -66,7 +71,7 @@ def create_app(config: ServingConfig, tts: FireRedTTS2 | None = None) -> FastAPI
     app.state.server = server
     app.state.jobs = jobs
     # The last that is added is the first that a request meets.
-    app.add_middleware(BodyLimit, limits=config.limits)
+    app.add_middleware(BodyLimit, limits=config.limits, exempt=STUDIO_UPLOADS)
     app.add_middleware(Gate, server=server)
     app.add_middleware(Deadline, max_s=config.limits.max_request_s)
     app.add_middleware(SecurityHeaders)

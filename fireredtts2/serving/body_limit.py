@@ -25,13 +25,17 @@ class BodyLimit:
     Args:
         app: what lies behind.
         limits: of the server.
+        exempt: paths of another part, which has limits of its own.
     """
 
-    def __init__(self, app: ASGIApp, limits: Limits) -> None:
-        self.app, self.limits = app, limits
+    def __init__(
+        self, app: ASGIApp, limits: Limits, exempt: re.Pattern[str] | None = None
+    ) -> None:
+        self.app, self.limits, self.exempt = app, limits, exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
+        is_exempt = self.exempt is not None and self.exempt.fullmatch(scope.get("path", ""))
+        if scope["type"] != "http" or is_exempt:
             await self.app(scope, receive, send)
             return
         body = Body(self.limits, Headers(scope=scope), receive, send)

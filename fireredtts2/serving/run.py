@@ -86,6 +86,7 @@ def serve(
     port: int,
     forwarded_allow_ips: str = "127.0.0.1",
     drain_s: float = DRAIN_S,
+    mount: Callable[[FastAPI, str], object] | None = None,
 ) -> None:
     """Serves until told to end.
 
@@ -95,14 +96,24 @@ def serve(
         port: the port to listen on.
         forwarded_allow_ips: proxies whose word on a client's address is taken, with commas.
         drain_s: how long those who listen may hear on.
+        mount: adds a part that asks the server itself, whose address it is given.
 
     Raises:
         OSError: the port is taken.
     """
     with bound(host, port) as at:
         app = load()
+        if mount is not None:
+            mount(app, own_address(at))
         config = configured(app, forwarded_allow_ips)
         asyncio.run(DrainingServer(config, app.state.server, drain_s).serve([at]))
+
+
+def own_address(at: socket.socket) -> str:
+    """Where this machine reaches a socket: http://127.0.0.1:7860."""
+    host, port = at.getsockname()[:2]
+    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
 
 def configured(app: FastAPI, forwarded_allow_ips: str = "127.0.0.1") -> uvicorn.Config:

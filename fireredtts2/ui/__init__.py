@@ -1,0 +1,1 @@
+"""The studio: dialogue in a browser, made by the HTTP API of a server, here or elsewhere."""
