@@ -62,8 +62,11 @@ class Door:
         if path == f"{self.path}/{ENTER}" and scope["type"] == "http":
             await (await self._entered(Request(scope, receive)))(scope, receive, send)
             return
+        key = key_of(HTTPConnection(scope))
         try:
-            may = await anyio.to_thread.run_sync(self._may, key_of(HTTPConnection(scope)))
+            may = self._known(key)
+            if may is None:
+                may = await anyio.to_thread.run_sync(self._may, key)
         except StudioError as error:
             await PlainTextResponse(str(error), 503)(scope, receive, send)
             return
@@ -72,21 +75,22 @@ class Door:
         else:
             await self._asked(scope)(scope, receive, send)
 
-    def _may(self, key: str) -> bool:
-        """Whether the server takes a key; asked again after a while."""
-        name = hashlib.sha256(key.encode()).hexdigest()
-        now = time.monotonic()
+    def _known(self, key: str) -> bool | None:
+        """What the server said of a key lately; None where it has to be asked."""
         with self._lock:
-            found = self._believed.get(name)
-        if found is not None and now - found[0] < BELIEVED_S:
-            return found[1]
+            found = self._believed.get(_name(key))
+        is_fresh = found is not None and time.monotonic() - found[0] < BELIEVED_S
+        return found[1] if found is not None and is_fresh else None
+
+    def _may(self, key: str) -> bool:
+        """Whether the server takes a key."""
         client = ApiClient(self.address, key)
         try:
             may = client.may_ask()
         finally:
             client.close()
         with self._lock:
-            self._believed[name] = (now, may)
+            self._believed[_name(key)] = (time.monotonic(), may)
             while len(self._believed) > MAX_BELIEVED:
                 self._believed.popitem(last=False)
         return may
@@ -134,6 +138,11 @@ class Door:
         return HTMLResponse(
             text, 401, {"cache-control": "no-store", "content-security-policy": POLICY}
         )
+
+
+def _name(key: str) -> str:
+    """What a key is remembered by."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def key_of(connection: HTTPConnection) -> str:

@@ -65,7 +65,6 @@ class Production:
         self.folder, self.work = folder, work
         self.used_at = time.monotonic()
         self.lock = threading.RLock()
-        self._changed = threading.Condition(self.lock)
         self._revision = 1
         self._changes: dict[int, int] = {turn.id: 1 for turn in work.turns}
         self._state: State = "idle"
@@ -95,12 +94,6 @@ class Production:
                 sum(self.work.is_current(turn) for turn in self.work.turns),
                 len(self.work.turns),
             )
-
-    def wait(self, revision: int, timeout_s: float) -> Progress:
-        """How it goes, as soon as it is otherwise than at `revision`."""
-        with self._changed:
-            self._changed.wait_for(lambda: self._revision != revision, timeout_s)
-            return self.progress()
 
     def changed_turns(self, since: int) -> list[Turn]:
         """Those that changed after a revision."""
@@ -141,7 +134,6 @@ class Production:
                     self._changes[turn.id] = self._revision
             self._message = ""
             self._remove_unused()
-            self._changed.notify_all()
 
     def start(self, client: ApiClient) -> None:
         """Begins to make what is lacking; nothing where nothing is.
@@ -262,17 +254,15 @@ class Production:
     # --- Bookkeeping ----------------------------------------------------------------------------
 
     def _set(self, state: State, message: str = "") -> None:
-        with self._changed:
+        with self.lock:
             if (state, message) != (self._state, self._message):
                 self._state, self._message = state, message
                 self._revision += 1
-                self._changed.notify_all()
 
     def _tell(self, turn: Turn) -> None:
-        with self._changed:
+        with self.lock:
             self._revision += 1
             self._changes[turn.id] = self._revision
-            self._changed.notify_all()
 
     def _remove_unused(self) -> None:
         """Removes sound that no turn has any more."""

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import os
-import threading
-from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 
@@ -14,7 +13,6 @@ from fireredtts2.config import OUTPUT_RATE_HZ
 SUFFIX = ".pcm"
 UNFINISHED_SUFFIX = ".part"
 BYTES_PER_SAMPLE = 2
-READ_BYTES = 48_000  # a second
 PEAKS_HZ = 25  # of the picture
 SAMPLES_PER_PEAK = OUTPUT_RATE_HZ // PEAKS_HZ
 #: Speech is drawn as full at this level; half of full scale.
@@ -37,7 +35,6 @@ class GrowingSound:
         self._path = folder / f"{name}{SUFFIX}"
         self._unfinished = folder / f"{name}{UNFINISHED_SUFFIX}"
         self._file = self._unfinished.open("wb")
-        self._changed = threading.Condition()
         self._num_bytes, self._is_over = 0, False
         self._odd = b""
 
@@ -57,9 +54,7 @@ class GrowingSound:
         data, self._odd = data[:whole], data[whole:]
         self._file.write(data)
         self._file.flush()
-        with self._changed:
-            self._num_bytes += len(data)
-            self._changed.notify_all()
+        self._num_bytes += len(data)
 
     def finish(self) -> None:
         """All is written: the file gets its name.
@@ -70,37 +65,30 @@ class GrowingSound:
         os.fsync(self._file.fileno())
         self._file.close()
         self._unfinished.rename(self._path)
-        self._end()
+        self._is_over = True
 
     def drop(self) -> None:
         """It is not wanted, or not whole: the file goes."""
         self._file.close()
         self._unfinished.unlink(missing_ok=True)
-        self._end()
+        self._is_over = True
 
-    def follow(self) -> Iterator[bytes]:
-        """Its samples from the beginning, waiting for those that are still to come."""
-        with self._unfinished.open("rb") as file:
-            while True:
-                data = file.read(READ_BYTES)
-                if data:
-                    yield data
-                    continue
-                with self._changed:
-                    # NOTE: what was written before it was over must still be read.
-                    if self._is_over and file.tell() >= self._num_bytes:
-                        return
-                    if file.tell() >= self._num_bytes:
-                        self._changed.wait(timeout=1.0)
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more comes."""
+        return self._is_over
+
+    def open(self) -> BinaryIO:
+        """Its file, to be read from the beginning; there is more in it the later one reads.
+
+        Raises:
+            FileNotFoundError: it is finished, or was dropped.
+        """
+        return self._unfinished.open("rb")
 
     def peaks(self) -> bytes:
         """As `peaks_of`, of what there is so far."""
         return peaks_of(self._unfinished)
-
-    def _end(self) -> None:
-        with self._changed:
-            self._is_over = True
-            self._changed.notify_all()
 
 
 def sound_path(folder: Path, name: str) -> Path:

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import base64
+import copy
 import re
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Annotated, Any
 
+import anyio
 import anyio.to_thread
 from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, JSONResponse, Response, StreamingResponse
@@ -24,6 +26,9 @@ from fireredtts2.ui.sound_file import PEAKS_HZ, GrowingSound, peaks_of, sound_pa
 from fireredtts2.ui.work import Turn
 
 LONGEST_WAIT_S = 20.0
+POLL_S = 0.05
+READ_BYTES = 48_000  # a second of sound
+MAX_EXPORTS = 4  # at once; an hour's MP3 takes a while
 SOUND_NAME = re.compile(r"[0-9A-Za-z-]{1,80}", re.ASCII)
 MEDIA_TYPE = f"audio/pcm;rate={OUTPUT_RATE_HZ}"
 
@@ -43,7 +48,10 @@ def work_routes(desk: Desk) -> APIRouter:
             made = desk.get(token)
         except StudioError as error:
             return _refusal(error)
-        await anyio.to_thread.run_sync(made.wait, revision, wait_s, abandon_on_cancel=True)
+        # NOTE: no thread waits here: there may be hundreds of pages, and threads are few.
+        ends_at = anyio.current_time() + wait_s
+        while made.progress().revision == revision and anyio.current_time() < ends_at:
+            await anyio.sleep(POLL_S)
         told = await anyio.to_thread.run_sync(_told, made, revision)
         return JSONResponse(told, headers={"cache-control": "no-store"})
 
@@ -67,27 +75,33 @@ def work_routes(desk: Desk) -> APIRouter:
         kept = {"cache-control": "private, max-age=86400, immutable"}
         return FileResponse(path, media_type=MEDIA_TYPE, headers=kept)
 
+    exporting = anyio.CapacityLimiter(MAX_EXPORTS)
+
     @router.get("/files/{name}")
-    def file(token: str, name: str) -> Response:
+    async def file(token: str, name: str) -> Response:
         """A file to keep."""
-        folder = Path(tempfile.mkdtemp(prefix="fireredtts2_studio_"))
-        done = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
-        try:
-            made = desk.get(token)
-            with made.lock:
-                work = made.work
-            suffix = Path(name).suffix
-            target = folder / f"file{suffix if suffix.isascii() and len(suffix) < 10 else ''}"
-            export(work, made.folder, name, target)
-        except StudioError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            return _refusal(error)
-        except OSError as error:
-            shutil.rmtree(folder, ignore_errors=True)
-            return _refusal(StudioError(f"the studio's disk: {error.strerror}", status=507))
-        return FileResponse(target, filename=_shown(work.title, name), background=done)
+        return await anyio.to_thread.run_sync(_exported, desk, token, name, limiter=exporting)
 
     return router
+
+
+def _exported(desk: Desk, token: str, name: str) -> Response:
+    folder = Path(tempfile.mkdtemp(prefix="fireredtts2_studio_"))
+    done = BackgroundTask(shutil.rmtree, folder, ignore_errors=True)
+    try:
+        made = desk.get(token)
+        with made.lock:
+            work = copy.deepcopy(made.work)
+        suffix = Path(name).suffix
+        target = folder / f"file{suffix if suffix.isascii() and len(suffix) < 10 else ''}"
+        export(work, made.folder, name, target)
+    except StudioError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        return _refusal(error)
+    except OSError as error:
+        shutil.rmtree(folder, ignore_errors=True)
+        return _refusal(StudioError(f"the studio's disk: {error.strerror}", status=507))
+    return FileResponse(target, filename=_shown(work.title, name), background=done)
 
 
 def _told(made: Production, revision: int) -> dict[str, Any]:
@@ -141,13 +155,24 @@ def _turn(made: Production, turn: Turn, progress: Progress) -> dict[str, Any]:
     }
 
 
-def _followed(growing: GrowingSound, path: Path) -> Iterator[bytes]:
+async def _followed(growing: GrowingSound, path: Path) -> AsyncIterator[bytes]:
     """Sound as it comes; whole where it was finished in between, none where it was dropped."""
     try:
-        yield from growing.follow()
+        file = growing.open()
     except FileNotFoundError:
         if path.exists():
             yield path.read_bytes()
+        return
+    with file:
+        while True:
+            # NOTE: looked at before reading: what is written before it is over is still read.
+            is_over = growing.is_over
+            if data := file.read(READ_BYTES):
+                yield data
+            elif is_over:
+                return
+            else:
+                await anyio.sleep(POLL_S)
 
 
 def _shown(title: str, name: str) -> str:

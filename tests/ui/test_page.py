@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -20,8 +21,9 @@ from fireredtts2.ui import page
 from fireredtts2.ui.desk import Desk
 from fireredtts2.ui.door import COOKIE
 from fireredtts2.ui.hands import Edit, Form, Hands, default_cast
+from fireredtts2.ui.sound_file import GrowingSound
 from fireredtts2.ui.words import CHINESE, ENGLISH, WORDS
-from tests.serving.hosting import KEYS, clip, model
+from tests.serving.hosting import KEYS, clip, model, until
 from tests.ui.hosting import api_server, studio_server
 
 pytest_plugins = ("tests.speaking",)
@@ -257,6 +259,38 @@ def test_the_player_gets_state_sound_and_files(tts: FireRedTTS2, tmp_path: Path)
             assert http.get(f"{at}/{path}").status_code == 404, path
         assert http.get(f"{studio}/works/{'a' * 24}/state").status_code == 404
         assert http.get(f"{at}/state?wait_s=1e9").status_code == 422
+
+
+def test_the_player_hears_a_turn_that_is_being_spoken(
+    tts: FireRedTTS2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    goes_on = threading.Event()
+    write = GrowingSound.write
+
+    def held(self: GrowingSound, data: bytes) -> None:
+        write(self, data)
+        assert goes_on.wait(20)
+
+    monkeypatch.setattr(GrowingSound, "write", held)
+    with (
+        api_server(tts, tmp_path) as address,
+        studio_server(address, tmp_path / "works") as (studio, desk),
+        httpx.Client(timeout=20) as http,
+    ):
+        token, _ = Hands(desk, address, ENGLISH).make("", form(), REQUEST)
+        made = desk.get(token)
+        until(lambda: made.growing() is not None and made.growing().num_samples > 0)
+        told = http.get(f"{studio}/works/{token}/state").json()
+        turn = next(turn for turn in told["turns"] if turn["is_growing"])
+        assert (told["state"], told["turn_id"]) == ("making", turn["id"])
+        with http.stream("GET", f"{studio}/works/{token}/sounds/{turn['sound']}") as response:
+            pieces = response.iter_bytes()
+            heard = next(pieces)  # while the rest is not there yet
+            goes_on.set()
+            heard += b"".join(pieces)
+        made.join(20)
+        kept = http.get(f"{studio}/works/{token}/sounds/{turn['sound']}").content
+    assert heard == kept
 
 
 # --- The door -----------------------------------------------------------------------------------

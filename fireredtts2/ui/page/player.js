@@ -116,7 +116,10 @@ async function playWhenThere(mine, turnId) {
       if (place >= 0 && (turn?.is_growing || (turn?.is_current && turnId != null))) {
         return play(place, 0, turnId != null);
       }
-      if (!MAKING.includes(told.state) && n > 3) return;
+      if (!MAKING.includes(told.state) && n > 3) {
+        if (turnId == null && turnsWithSound()) play(0, 0); // all was there already
+        return;
+      }
     }
     await sleep(100);
   }
