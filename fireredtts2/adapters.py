@@ -55,6 +55,11 @@ class Adapter:
     source: str = "adapter"
 
     @property
+    def scale(self) -> float:
+        """What B A is multiplied by."""
+        return self.config.alpha / self.config.rank
+
+    @property
     def num_parameters(self) -> int:
         return sum(a.numel() + b.numel() for a, b in self.pairs.values())
 
@@ -94,7 +99,7 @@ class Adapter:
     def delta(self, module: str) -> Tensor:
         """What the module's weight (out, in) gains, in float32."""
         down, up = self.pairs[module]
-        return (self.config.alpha / self.config.rank) * (up.float() @ down.float())
+        return self.scale * (up.float() @ down.float())
 
     def merged(self, state: Mapping[str, Tensor]) -> StateDict:
         """A model's state with this adapter in it; only what changes is copied, as float32.
@@ -102,7 +107,15 @@ class Adapter:
         Raises:
             ValueError: the model lacks a module, or has one of another shape.
         """
+        self.check_fits(state)
         merged = dict(state)
+        for module in self.pairs:
+            key = f"{module}.weight"
+            merged[key] = state[key].float() + self.delta(module).to(state[key].device)
+        return merged
+
+    def check_fits(self, state: Mapping[str, Tensor]) -> None:
+        """Raises ValueError if a model's state lacks a module, or has one of another shape."""
         for module, (down, up) in self.pairs.items():
             key = f"{module}.weight"
             expected = (up.shape[0], down.shape[1])
@@ -113,8 +126,6 @@ class Adapter:
                     f"{self.source}: changes {key} of shape {expected}, but in this model there is "
                     f"{what}: the adapter was made for {self.config.base}"
                 )
-            merged[key] = state[key].float() + self.delta(module).to(state[key].device)
-        return merged
 
 
 def find_adapter(checkpoint: Path, adapter: str | Path) -> Path:

@@ -65,6 +65,8 @@ class FireRedTTS2(PublishedCalls[Tensor]):
             a GPU Triton.
         adapter: a fine-tuned adapter's folder, or its name in the checkpoint's `adapters/`; it is
             merged into the weights at load.
+        adapters: more of them, as `adapter`; each call may have another one, by the name of its
+            folder: `tts.say(text, adapter="anna")`. Turns with different ones are batched together.
 
     Attributes:
         voices: the library of named voices, those of the model and the user's own.
@@ -77,7 +79,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
 
     Every call below takes these options (`fireredtts2.narration.options.Options`): `temperature`,
     `topk`, `depth_temperature`, `depth_topk`, `seed`, `turn_limit_ms`, `max_attempts`,
-    `on_runaway`, `reencode_context`. The same seed gives the same samples; those of a
+    `on_runaway`, `reencode_context`, `adapter`. The same seed gives the same samples; those of a
     stream are those of the whole clip but for rounding (1e-5).
 
     A turn that comes out empty, or does not end within its limit, is tried again with other random

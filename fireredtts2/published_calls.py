@@ -51,6 +51,7 @@ class PublishedCalls(ABC, Generic[Result]):
         num_threads: int | None = None,
         compile: bool = False,
         adapter: str | Path | None = None,
+        adapters: Sequence[str | Path] = (),
     ) -> None:
         devices = resolve_devices(device)
         self.device = devices[0]
@@ -58,7 +59,7 @@ class PublishedCalls(ABC, Generic[Result]):
         if num_threads is not None:
             torch.set_num_threads(num_threads)
         self.studio = Studio(
-            pretrained_dir, gen_type, devices, weights, num_slots, compile, adapter
+            pretrained_dir, gen_type, devices, weights, num_slots, compile, adapter, adapters
         )
         self.codec = self.studio.codec
         self.voices = self.studio.voices

@@ -113,9 +113,15 @@ class ScriptedRunner(ModelRunner):
         self._left: list[int | None] = [None] * num_slots
 
     def begin(
-        self, slot: int, num_kept: int, last_row: Rows, sampling: SamplingParams, seed: int
+        self,
+        slot: int,
+        num_kept: int,
+        last_row: Rows,
+        sampling: SamplingParams,
+        seed: int,
+        adapter: str = "",
     ) -> None:
-        super().begin(slot, num_kept, last_row, sampling, seed)
+        super().begin(slot, num_kept, last_row, sampling, seed, adapter)
         self._left[slot] = self.lengths.popleft() if self.lengths else None
         self.num_started += 1
 

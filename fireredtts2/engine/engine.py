@@ -138,6 +138,7 @@ class Engine:
                     request.last_row,
                     request.sampling,
                     request.seed,
+                    request.adapter,
                 )
                 self.codec_runner.start(slot.index, request.max_frames)
                 slot.is_begun = True

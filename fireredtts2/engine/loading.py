@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from typing import TypeVar
 
 import torch
@@ -61,12 +62,27 @@ def load_fused_llm(
     device: torch.device,
     weights: WeightKind,
     adapter: Adapter | None = None,
+    adapters: Mapping[str, Adapter] | None = None,
 ) -> FusedDualTransformer:
-    """The dual transformer as inference wants it; no more than one of it is held on the way."""
+    """The dual transformer as inference wants it; no more than one of it is held on the way.
+
+    Args:
+        folder: of the checkpoint.
+        gen_type: which of its language models.
+        device: where it computes.
+        weights: their kind.
+        adapter: merged into the weights.
+        adapters: by name; every row may have another one.
+
+    Raises:
+        ValueError: weights or adapters do not fit.
+    """
     # What becomes int8 is rounded once only, from float32.
     dtype = torch.bfloat16 if weights == "bfloat16" else torch.float32
     model = load_llm(folder, gen_type, device, dtype, adapter)
-    return FusedDualTransformer(model, weights, frees=True)
+    for one in (adapters or {}).values():
+        one.check_fits(model.state_dict())
+    return FusedDualTransformer(model, weights, frees=True, adapters=adapters)
 
 
 def load_codec(folder: CheckpointFolder, state: StateDict, device: torch.device) -> RedCodec:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 
@@ -74,6 +74,7 @@ class ModelRunner:
         self._generators = [torch.Generator(self._device) for _ in range(num_slots)]
         width = model.config.audio_num_codebooks + 1
         self._samplers: dict[tuple[int, ...], Sampler] = {}
+        self._choice = model.choice if isinstance(model, FusedDualTransformer) else None
         self._next = NextRows(
             torch.zeros(num_slots, 1, width, dtype=torch.long, device=self._device),
             torch.zeros(num_slots, 1, width, dtype=torch.bool, device=self._device),
@@ -85,6 +86,12 @@ class ModelRunner:
         self._programs: FramePrograms | None = None
         if isinstance(model, FusedDualTransformer) and (compiles or self._device.type == "cuda"):
             self._programs = FramePrograms(model, self._cache, self._next, codebook_size, compiles)
+
+    @property
+    def adapter_numbers(self) -> Mapping[str, int]:
+        """Adapters by name; "" is none."""
+        model = self.model
+        return model.adapter_numbers if isinstance(model, FusedDualTransformer) else {"": 0}
 
     @property
     def runs_ahead(self) -> bool:
@@ -112,13 +119,21 @@ class ModelRunner:
             )
 
     def begin(
-        self, slot: int, num_kept: int, last_row: Rows, sampling: SamplingParams, seed: int
+        self,
+        slot: int,
+        num_kept: int,
+        last_row: Rows,
+        sampling: SamplingParams,
+        seed: int,
+        adapter: str = "",
     ) -> None:
         """Keeps a slot's first `num_kept` rows; `read` adds the others but `last_row`.
 
         That row is left for `next_frames`, so that every frame is made in the same way.
         """
         self._cache.truncate(slot, num_kept)
+        if self._choice is not None:
+            self._choice.set(slot, self.adapter_numbers[adapter])
         # NOTE: nothing here waits for the device, which may be making others' next frame.
         self._next.tokens[slot].copy_(last_row.tokens, non_blocking=True)
         self._next.mask[slot].copy_(last_row.mask, non_blocking=True)
@@ -138,6 +153,7 @@ class ModelRunner:
         """Adds rows to a slot in one pass."""
         tokens = rows.tokens[None].to(self._device, non_blocking=True)
         mask = rows.mask[None].to(self._device, non_blocking=True)
+        self._use(slot, 1)
         self.model.extend(tokens, mask, self._alone[slot])
         self.num_prefilled_rows += len(rows)
 
@@ -171,6 +187,7 @@ class ModelRunner:
         alone = len(slots) == 1
         rows = list(slots) if alone else list(range(self.num_slots))
         counts = [int(row in slots) for row in rows]
+        self._use(rows[0], len(rows))
         codes = self.model.next_frame(
             self._next.tokens[rows],
             self._next.mask[rows],
@@ -181,6 +198,11 @@ class ModelRunner:
         codes = codes if alone else codes[list(slots)]
         self._next.tokens[list(slots)], self._next.mask[list(slots)] = frame_rows(codes)
         return FramesUnderWay(codes.cpu(), range(len(slots)))
+
+    def _use(self, first: int, num_rows: int) -> None:
+        """Lets these slots' adapters be those of the batch that is computed next."""
+        if self._choice is not None:
+            self._choice.use(first, num_rows)
 
     @contextmanager
     def _undone_on_error(self, slots: Sequence[int]) -> Iterator[None]:

@@ -22,14 +22,16 @@ WHOLE_CHUNK_FRAMES = 16  # where nobody listens before all is made
 
 @dataclass(frozen=True, eq=False)
 class Block:
-    """Rows that are kept or dropped together."""
+    """Rows that are kept or dropped together, and the adapter that they are read with."""
 
     rows: Rows
+    adapter: str = ""
 
     @cached_property
     def key(self) -> bytes:
-        """Equal for equal rows."""
+        """Equal for equal rows that are read alike."""
         digest = hashlib.blake2b(self.rows.tokens.numpy().tobytes(), digest_size=16)
+        digest.update(self.adapter.encode())
         digest.update(self.rows.mask.numpy().tobytes())
         return digest.digest()
 
@@ -94,6 +96,11 @@ class Request:
         return sum(len(block) for block in self.blocks)
 
     @property
+    def adapter(self) -> str:
+        """The name of the adapter that it is spoken with; "" for none."""
+        return self.blocks[-1].adapter
+
+    @property
     def last_row(self) -> Rows:
         """The row whose answer is the first frame."""
         last = self.blocks[-1]
@@ -143,4 +150,4 @@ def read_block(request: Request) -> Block:
     if not request.frames:
         return last
     frames = audio_rows(torch.stack(request.frames, dim=1), end=False)
-    return Block(Rows.concatenate([last.rows, frames]))
+    return Block(Rows.concatenate([last.rows, frames]), last.adapter)

@@ -140,6 +140,8 @@ class StaticFrame:
         keys = self._all_keys[:num_keys]
         if self._compiles:
             torch._dynamo.mark_dynamic(keys, 0)  # one program for all lengths
+        if self.model.choice is not None:
+            self.model.choice.use(0, len(self.codes), may_idle=False)
         self._program(keys)
 
     def _make(self, keys: Tensor) -> None:

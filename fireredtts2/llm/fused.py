@@ -8,7 +8,8 @@ residual stream and the norms stay float32 whatever the weights are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Literal, cast
 
 import torch
@@ -16,12 +17,16 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fireredtts2.config import TransformerConfig
+from fireredtts2.llm.adapted_linear import AdaptedLinear, AdapterChoice, LowRank, adapted
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.kv_cache import KVCache
-from fireredtts2.llm.packed_linear import pack, pack_weight
+from fireredtts2.llm.packed_linear import Packed, pack, pack_weight
 from fireredtts2.llm.sampling import CodeSource
 from fireredtts2.llm.span import Span, cached_span
 from fireredtts2.llm.transformer import Block, Transformer
+
+#: Of a batch, where rows may have adapters.
+MAX_ROWS = 4_096
 
 WeightKind = Literal["float32", "bfloat16", "int8", "fp8"]
 
@@ -32,7 +37,15 @@ class FusedBlock:
     No `nn.Module`, like all parts here: calling one costs as much as a small operation.
     """
 
-    def __init__(self, block: Block, config: TransformerConfig, kind: WeightKind) -> None:
+    def __init__(
+        self,
+        block: Block,
+        config: TransformerConfig,
+        kind: WeightKind,
+        name: str = "",
+        adapters: Sequence[LowRank] = (),
+        choice: AdapterChoice | None = None,
+    ) -> None:
         attention, mlp = block.attn, block.mlp
         self.layer = attention.layer
         self.dtype = weight_dtype(kind)
@@ -40,11 +53,12 @@ class FusedBlock:
         self.head_dim = config.head_dim
         self.groups = (config.num_heads, config.num_kv_heads)
         self.turned = sum(self.groups) * config.head_dim  # queries and keys, before values
-        before = [attention.q_proj, attention.k_proj, attention.v_proj]
-        self.qkv = pack(before, kind, block.sa_norm.scale)
-        self.out = pack([attention.output_proj], kind)
-        self.gate_up = pack([mlp.w1, mlp.w3], kind, block.mlp_norm.scale)
-        self.down = pack([mlp.w2], kind)
+        packed = partial(_packed, kind=kind, adapters=adapters, choice=choice)
+        before = ("q_proj", "k_proj", "v_proj")
+        self.qkv = packed(attention, f"{name}.attn", before, norm_scale=block.sa_norm.scale)
+        self.out = packed(attention, f"{name}.attn", ("output_proj",))
+        self.gate_up = packed(mlp, f"{name}.mlp", ("w1", "w3"), norm_scale=block.mlp_norm.scale)
+        self.down = packed(mlp, f"{name}.mlp", ("w2",))
 
     def __call__(self, x: Tensor, span: Span, cache: KVCache) -> Tensor:
         x = x + self._mixed(normalized(x, self.eps, self.dtype), span, cache)
@@ -67,15 +81,41 @@ class FusedBlock:
         return self.out(mixed.transpose(1, 2).flatten(2).to(self.dtype))
 
 
+def _packed(
+    part: nn.Module,
+    name: str,
+    modules: Sequence[str],
+    kind: WeightKind,
+    adapters: Sequence[LowRank],
+    choice: AdapterChoice | None,
+    norm_scale: Tensor | None = None,
+) -> Packed | AdaptedLinear:
+    """Modules of a part as one layer, with the adapters that change any of them."""
+    layers = [cast(nn.Linear, getattr(part, module)) for module in modules]
+    sizes = [(f"{name}.{m}", one.out_features) for m, one in zip(modules, layers, strict=True)]
+    layer = pack(layers, kind, norm_scale)
+    return adapted(layer, sizes, adapters, choice, weight_dtype(kind), norm_scale)
+
+
 class FusedTransformer:
     """The layers without the final norm's scale, which belongs to the heads after them."""
 
-    def __init__(self, transformer: Transformer, kind: WeightKind, frees: bool) -> None:
+    def __init__(
+        self,
+        transformer: Transformer,
+        kind: WeightKind,
+        frees: bool,
+        name: str = "",
+        adapters: Sequence[LowRank] = (),
+        choice: AdapterChoice | None = None,
+    ) -> None:
         self.config = transformer.config
         self.dtype = weight_dtype(kind)
         self.layers = []
-        for block in transformer.layers:
-            self.layers.append(FusedBlock(cast(Block, block), self.config, kind))
+        for number, block in enumerate(transformer.layers):
+            path = f"{name}.layers.{number}"
+            layer = FusedBlock(cast(Block, block), self.config, kind, path, adapters, choice)
+            self.layers.append(layer)
             if frees:
                 empty(block)
 
@@ -99,14 +139,31 @@ class FusedDualTransformer:
         model: its plain twin, on its device.
         kind: of the weights. int8 and fp8 have one scale for each output.
         frees: empty the plain twin on the way, so that no two of a large model are held.
+        adapters: by name, checked against the model; each row of a batch may have another one, or
+            none (`choice`).
+
+    Attributes:
+        choice: which adapter each row has; None without adapters.
+        adapter_numbers: by name; "" is none.
     """
 
     @torch.no_grad()
-    def __init__(self, model: DualTransformer, kind: WeightKind, frees: bool = False) -> None:
+    def __init__(
+        self,
+        model: DualTransformer,
+        kind: WeightKind,
+        frees: bool = False,
+        adapters: Mapping[str, LowRank] | None = None,
+    ) -> None:
         self.config = model.config
         self.dtype = weight_dtype(kind)
-        self.backbone = FusedTransformer(model.backbone, kind, frees)
-        self.decoder = FusedTransformer(model.decoder, kind, frees)
+        device = model.audio_embeddings.weight.device
+        named = dict(adapters or {})
+        self.adapter_numbers = {"": 0, **{name: n for n, name in enumerate(named, 1)}}
+        self.choice = AdapterChoice(MAX_ROWS, device) if named else None
+        with_them = (list(named.values()), self.choice)
+        self.backbone = FusedTransformer(model.backbone, kind, frees, "backbone", *with_them)
+        self.decoder = FusedTransformer(model.decoder, kind, frees, "decoder", *with_them)
         after = model.backbone.norm.scale
         self.codebook0_head = pack([model.codebook0_head], kind, after)
         depth_after = model.decoder.norm.scale.float()

@@ -20,11 +20,15 @@ class Tokenizer(Protocol):
 
 @dataclass(frozen=True)
 class Layout:
-    """Makes rows of one model: its tokenizer, its codebooks, the codes in each."""
+    """Makes rows of one model: its tokenizer, its codebooks, the codes in each.
+
+    `adapter` names the adapter that they are read with; "" is none.
+    """
 
     tokenizer: Tokenizer
     num_codebooks: int
     audio_vocab_size: int
+    adapter: str = ""
 
     def text(self, speaker: str, text: str) -> Rows:
         """A segment's text; speaker is "S1" to "S4"."""
@@ -63,4 +67,4 @@ class Layout:
         """
         parts = [*spoken, last]
         ended = [parts[0], *(Rows.concatenate([self.end, part]) for part in parts[1:])]
-        return [Block(rows) for rows in ended]
+        return [Block(rows, self.adapter) for rows in ended]

@@ -34,6 +34,7 @@ class MoreOptionValues(TypedDict, total=False):
     max_attempts: int
     on_runaway: OnRunaway
     reencode_context: bool
+    adapter: str
 
 
 class OptionValues(MoreOptionValues, total=False):
@@ -65,6 +66,7 @@ class Options:
             fault at all.
         reencode_context: put every turn back into the context as audio, encoded again, as the
             published program does; by default its codes are kept, which is faster and exact.
+        adapter: the name of a loaded adapter; "" is none.
     """
 
     temperature: float = DEFAULT_TEMPERATURE
@@ -76,6 +78,7 @@ class Options:
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
     on_runaway: OnRunaway = "error"
     reencode_context: bool = False
+    adapter: str = ""
 
     def __post_init__(self) -> None:
         limit = self.turn_limit_ms

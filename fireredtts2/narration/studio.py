@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -87,6 +87,25 @@ def read_adapter(
     return found
 
 
+def named_adapters(
+    folder: CheckpointFolder, gen_type: GenType, adapters: Sequence[str | Path]
+) -> dict[str, Adapter]:
+    """Adapters by the names of their folders.
+
+    Raises:
+        ValueError: as `read_adapter`, or two have one name.
+    """
+    found: dict[str, Adapter] = {}
+    for adapter in adapters:
+        name = Path(adapter).name
+        if name in found or not name:
+            raise ValueError(f"adapter {str(adapter)!r}: {'two have' if name else 'has no'} name")
+        read = read_adapter(folder, gen_type, adapter)
+        assert read is not None
+        found[name] = read
+    return found
+
+
 class Studio:
     """Makes streams. Arguments are checked when a stream is asked for, not when it is read.
 
@@ -97,7 +116,9 @@ class Studio:
         weights: of the language model.
         num_slots: turns spoken at the same time, on each device; "auto": as many as fit.
         compiles: make one program of a frame, now.
-        adapter: a fine-tuned adapter's folder, or its name in the checkpoint's `adapters/`.
+        adapter: a fine-tuned adapter's folder, or its name in the checkpoint's `adapters/`, merged
+            into the weights.
+        adapters: more of them, of which every stream may have another one.
     """
 
     def __init__(
@@ -109,8 +130,10 @@ class Studio:
         num_slots: int | Auto,
         compiles: bool = False,
         adapter: str | Path | None = None,
+        adapters: Sequence[str | Path] = (),
     ) -> None:
         folder = CheckpointFolder(pretrained_dir)
+        self._adapters = named_adapters(folder, gen_type, adapters)
         self._adapter = read_adapter(folder, gen_type, adapter)
         self.gen_type = gen_type
         self.device = devices[0]
@@ -144,7 +167,9 @@ class Studio:
         engines = []
         for number, device in enumerate(devices):
             # Without an adapter the call is as it was: some replace it by one of four arguments.
-            more = () if self._adapter is None else (self._adapter,)
+            more: tuple[Any, ...] = () if self._adapter is None else (self._adapter,)
+            if self._adapters:
+                more = (self._adapter, self._adapters)
             llm = load_fused_llm(folder, self.gen_type, device, weights, *more)
             codec = load_codec(folder, folder.read_codec(), device) if number else self.codec
             engines.append(build_engine(llm, codec, num_slots, compiles=compiles))
@@ -171,7 +196,17 @@ class Studio:
             # The published default is taken by models with fewer codes too.
             if isinstance(value, int) and value > max(num_codes, DEFAULT_TOPK):
                 raise ValueError(f"{name} {value}: this model has {num_codes} codes to choose from")
-        return Options.from_keywords({**self._advised, **given})
+        options = Options.from_keywords({**self._advised, **given})
+        known = self.engine.model_runner.adapter_numbers
+        if options.adapter not in known:
+            names = ", ".join(name for name in known if name) or "none"
+            raise ValueError(f"adapter {options.adapter!r}: not loaded; loaded are: {names}")
+        return options
+
+    @property
+    def adapters(self) -> tuple[str, ...]:
+        """Names of those that a stream may have."""
+        return tuple(self._adapters)
 
     def dialogue(
         self,
@@ -184,14 +219,14 @@ class Studio:
         speaking = {line.speaker for line in lines}
         own = script.voices if isinstance(script, Script) else None
         prompts = self.prompter.from_cast(voices, speaking, own)
-        return self._narrate(lines, self._conversation(prompts), direction)
+        return self._narrate(lines, self._conversation(prompts, direction.options), direction)
 
     def cloned_dialogue(
         self, script: Iterable[str], prompts: Sequence[Spoken], direction: Direction
     ) -> Iterator[AudioChunk]:
         """A conversation after prompts."""
         lines = self._typesetter.dialogue(script)
-        return self._narrate(lines, self._conversation(prompts), direction)
+        return self._narrate(lines, self._conversation(prompts, direction.options), direction)
 
     def say(self, text: str, voice: VoiceLike | None, direction: Direction) -> Iterator[AudioChunk]:
         """One voice, in the form that the loaded model has learnt."""
@@ -199,19 +234,22 @@ class Studio:
         prompt = None if voice is None else self.prompter.from_voice(line.speaker, voice)
         if self.gen_type == "monologue":
             return self.monologue(text, prompt, direction)
-        return self._narrate([line], self._conversation([prompt] if prompt else []), direction)
+        conversation = self._conversation([prompt] if prompt else [], direction.options)
+        return self._narrate([line], conversation, direction)
 
     def monologue(
         self, text: str, prompt: Spoken | None, direction: Direction
     ) -> Iterator[AudioChunk]:
         """One voice that goes on from its prompt."""
         line = self._typesetter.monologue(text)
-        return self._narrate([line], Continuation(self._layout, prompt), direction)
+        return self._narrate(
+            [line], Continuation(self._layout_of(direction.options), prompt), direction
+        )
 
     def exchange(self, voices: Mapping[str, VoiceLike] | None, options: Options) -> Exchange:
         """A conversation whose texts come one by one."""
         speaking = {speaker_name(speaker) for speaker in voices or ()}
-        conversation = self._conversation(self.prompter.from_cast(voices, speaking))
+        conversation = self._conversation(self.prompter.from_cast(voices, speaking), options)
         return Exchange(self.engine, conversation, self._typesetter, options, self._pace)
 
     def turn(
@@ -220,7 +258,7 @@ class Studio:
         """One turn after a context."""
         line = self._typesetter.single(speaker, text)
         before = [self.prompter.from_segment(segment) for segment in context]
-        return self._narrate([line], self._conversation(before), direction)
+        return self._narrate([line], self._conversation(before, direction.options), direction)
 
     def single(
         self, context: Sequence[Segment | Turn], direction: Direction
@@ -233,12 +271,17 @@ class Studio:
         codes = self.prompter.from_segment(last).codes if has_audio else None
         spoken = [self.prompter.from_segment(segment) for segment in before]
         line = self._typesetter.single(last.speaker, last.text)
-        return self._narrate([line], SingleSegment(self._layout, spoken, codes), direction)
+        layout = self._layout_of(direction.options)
+        return self._narrate([line], SingleSegment(layout, spoken, codes), direction)
 
-    def _conversation(self, prompts: Sequence[Spoken]) -> Conversation:
+    def _layout_of(self, options: Options) -> Layout:
+        return replace(self._layout, adapter=options.adapter)
+
+    def _conversation(self, prompts: Sequence[Spoken], options: Options) -> Conversation:
         runner = self.engine.model_runner
         trained_rows = runner.model.config.trained_rows
-        return Conversation(self._layout, prompts, runner.max_rows, trained_rows)
+        layout = self._layout_of(options)
+        return Conversation(layout, prompts, runner.max_rows, trained_rows)
 
     def _narrate(
         self, lines: Sequence[Line], context: Context, direction: Direction

@@ -10,6 +10,7 @@ written by `build_tokenizer.py` and `build_pronunciations.py`.
 from __future__ import annotations
 
 import json
+import re
 import sys
 from collections import defaultdict
 from collections.abc import Container
@@ -20,14 +21,17 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fireredtts2.checkpoint import codec_fingerprint
+from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.training.corpus import Row, is_held_out, read_codes, read_index
 from fireredtts2.voices import Voice
 from recipes.mini.settings import settings
 from recipes.mini.train_llm import MODEL
 
 STORED_TYPE = torch.float16
-PROMPT_SECONDS = (3.0, 4.5)
+PROMPT_SECONDS = (3.0, 5.0)
 PROMPT_KINDS = ("talk", "talk2", "pair", "sentence")
+#: A template that puts any three words together: nobody wants these for a voice.
+NONSENSE = re.compile(r"We talked about the")
 MAX_BYTES = 95_000_000
 
 
@@ -52,16 +56,20 @@ def write_configs(model: Path, text_vocab_size: int) -> None:
         (model / name).write_text(json.dumps(content, indent=2) + "\n")
 
 
+def may_be_prompt(row: Row) -> bool:
+    """Whether a clip is fit to be a voice: a named voice's everyday words, of the right length."""
+    fits = PROMPT_SECONDS[0] <= row["samples"] / OUTPUT_RATE_HZ <= PROMPT_SECONDS[1]
+    is_plain = not any(map(str.isdigit, row["text"])) and not NONSENSE.match(row["text"])
+    is_named = not row["speaker"].startswith("blend") and "~" not in row["speaker"]
+    is_said = row["kind"] in PROMPT_KINDS and not is_held_out(row["id"])
+    return fits and is_plain and is_named and is_said
+
+
 def voice_clips(work: Path, tokenised: Container[int]) -> dict[str, Row]:
-    """One clip for each named voice: everyday words without digits, 3 to 4.5 s."""
+    """One clip for each named voice; `choose_voices` looks for better ones."""
     candidates = defaultdict(list)
     for row in read_index(work).values():
-        seconds, text = row["samples"] / 24_000, row["text"]
-        fits = PROMPT_SECONDS[0] <= seconds <= PROMPT_SECONDS[1] and row["kind"] in PROMPT_KINDS
-        usable = row["id"] in tokenised and not is_held_out(row["id"])
-        if row["speaker"].startswith("blend") or not usable or not fits:
-            continue
-        if not any(map(str.isdigit, text)):
+        if may_be_prompt(row) and row["id"] in tokenised:
             candidates[row["speaker"]].append(row)
     # Everyday talk first, then the slowest reading: it leaves the clearest prompt.
     return {
@@ -79,7 +87,7 @@ def write_voices(work: Path, model: Path, codec_id: str) -> None:
             codes=torch.from_numpy(codes[row["id"]]).long(),
             text=row["text"],
             codec_id=codec_id,
-            source_samples=row["samples"] * 2 // 3,
+            source_samples=row["samples"] * INPUT_RATE_HZ // OUTPUT_RATE_HZ,
         )
         voice.save(model / "voices" / f"{voice.name}.safetensors")
 

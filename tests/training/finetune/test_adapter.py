@@ -116,3 +116,48 @@ def test_a_full_run_writes_a_checkpoint(values: Callable[..., Any], tiny_checkpo
     old = load_llm(CheckpointFolder(tiny_checkpoint), "dialogue", CPU, torch.float32)
     assert not torch.equal(new.projection.weight, old.projection.weight)
     assert CheckpointFolder(path).codec_id == CheckpointFolder(tiny_checkpoint).codec_id
+
+
+def test_several_at_once_each_call_with_its_own(
+    trained: tuple[Run, Path], tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    _, path = trained
+    adapter = Adapter.load(path)
+    turned = {name: (down, -up) for name, (down, up) in adapter.pairs.items()}
+    Adapter(adapter.config, turned).save(tmp_path / "turned")
+    shutil.copytree(path, tmp_path / "anna")
+    both = FireRedTTS2(
+        tiny_checkpoint,
+        device="cpu",
+        num_slots=3,
+        adapters=[tmp_path / "anna", tmp_path / "turned"],
+    )
+    assert both.studio.adapters == ("anna", "turned")
+    wanted = {
+        "": FireRedTTS2(tiny_checkpoint, device="cpu"),
+        "anna": FireRedTTS2(tiny_checkpoint, device="cpu", adapter=path),
+        "turned": FireRedTTS2(tiny_checkpoint, device="cpu", adapter=tmp_path / "turned"),
+    }
+    how = {"seed": 3, "turn_limit_ms": 800, "on_runaway": "accept"}
+    # All three are under way at the same time, and what one has read is not another's.
+    for _ in range(2):
+        streams = {name: both.stream_say("Hello there.", adapter=name, **how) for name in wanted}
+        heard: dict[str, list[torch.Tensor]] = {name: [] for name in wanted}
+        while streams:
+            for name in list(streams):
+                chunk = next(streams[name], None)
+                if chunk is None:
+                    del streams[name]
+                else:
+                    heard[name].append(chunk.audio)
+        for name, tts in wanted.items():
+            alone = tts.say("Hello there.", **how).audio
+            torch.testing.assert_close(torch.cat(heard[name]), alone, atol=1e-4, rtol=0)
+    with pytest.raises(ValueError, match=r"'anne': not loaded; loaded are: anna, turned"):
+        both.say("Hello.", adapter="anne")
+    with pytest.raises(ValueError, match="two have"):
+        FireRedTTS2(
+            tiny_checkpoint,
+            device="cpu",
+            adapters=[tmp_path / "anna", path.parent / path.name, tmp_path / "anna"],
+        )
