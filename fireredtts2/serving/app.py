@@ -29,7 +29,6 @@ from fireredtts2.serving.routes import jobs as job_routes
 from fireredtts2.serving.security_headers import SecurityHeaders
 from fireredtts2.serving.server import Server
 
-
 #: Projects of the studio are larger than what the API takes; the studio bounds them itself.
 STUDIO_UPLOADS = re.compile(r"/studio/(zh/)?gradio_api/upload")
 

@@ -28,9 +28,7 @@ class BodyLimit:
         exempt: paths of another part, which has limits of its own.
     """
 
-    def __init__(
-        self, app: ASGIApp, limits: Limits, exempt: re.Pattern[str] | None = None
-    ) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits, exempt: re.Pattern[str] | None = None) -> None:
         self.app, self.limits, self.exempt = app, limits, exempt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:

@@ -16,7 +16,7 @@ import uvicorn
 from fastapi import FastAPI
 
 from fireredtts2.serving.address import DRAIN_S
-from fireredtts2.serving.connection import guarded_protocol
+from fireredtts2.serving.connection import guarded_protocol, guarded_socket_protocol
 from fireredtts2.serving.secrets_filter import hide
 from fireredtts2.serving.server import Server
 
@@ -124,6 +124,7 @@ def configured(app: FastAPI, forwarded_allow_ips: str = "127.0.0.1") -> uvicorn.
         app,
         log_level="warning",
         http=guarded_protocol(limits),
+        ws=guarded_socket_protocol(limits) or "none",
         limit_concurrency=limits.max_connections,
         forwarded_allow_ips=forwarded_allow_ips,
         timeout_graceful_shutdown=CLOSING_S,

@@ -77,6 +77,7 @@ class DialogueRequest(_Asked):
     turns: Annotated[list[DialogueTurn], Field(max_length=10_000)] | None = None
     script: str | None = None
     voices: dict[str, str] = Field(default_factory=dict, description="voices by speaker")
+    session_id: str | None = Field(None, description="of the conversation that this goes on with")
     hold_turns: bool = Field(
         False, description="a turn is heard when it is known to be good: a runaway is tried again"
     )

@@ -6,10 +6,11 @@ import secrets
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from fireredtts2.narration.exchange import Exchange
+from fireredtts2.narration.exchange import BusyError, Exchange
 from fireredtts2.script import SPEAKERS
 from fireredtts2.serving.errors import ApiError
 
@@ -47,16 +48,25 @@ class Session:
         owner: the client it belongs to.
         exchange: what was said.
         voices: names by speaker.
+        cast: speakers by the names that scripts gave them.
         created_at: seconds since 1970.
         used_at: on the clock of `Sessions`.
+        is_held: whether a dialogue has it, between its turns too.
     """
 
     id: str
     owner: str
     exchange: Exchange
     voices: dict[str, str] = field(default_factory=dict)
+    cast: dict[str, str] = field(default_factory=dict)
     created_at: float = field(default_factory=time.time)
     used_at: float = 0.0
+    is_held: bool = False
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether somebody speaks in it."""
+        return self.is_held or self.exchange.is_busy
 
     def speaker_of(self, voice: str) -> str | None:
         """Who has this voice."""
@@ -83,7 +93,7 @@ class Session:
             "created": int(self.created_at),
             "voices": dict(self.voices),
             "rows": self.exchange.num_rows,
-            "busy": self.exchange.is_busy,
+            "busy": self.is_busy,
         }
 
 
@@ -113,7 +123,7 @@ class Sessions:
         with self._lock:
             self._sweep()
             if len(self._sessions) >= self._limits.max_sessions:
-                idle = [one for one in self._sessions.values() if not one.exchange.is_busy]
+                idle = [one for one in self._sessions.values() if not one.is_busy]
                 if not idle:
                     raise ApiError(429, "all sessions are being spoken", "rate_limit_error",
                                    "too_many_sessions")  # fmt: skip
@@ -124,23 +134,49 @@ class Sessions:
             return session
 
     def get(self, owner: str, id: str) -> Session:
-        """A session of this client's, used now.
+        """A session of this client's, to speak in it now.
 
         Raises:
             ApiError: 410 where it has expired, 404 where there is none; somebody else's is as none.
+            BusyError: a dialogue has it.
         """
+        session = self.look(owner, id)
+        if session.is_held:
+            raise BusyError("this conversation is being spoken already: one stream at a time")
+        return session
+
+    def look(self, owner: str, id: str) -> Session:
+        """As `get`, whoever speaks in it."""
         with self._lock:
             self._sweep()
             session = self._sessions.get(id)
             if session is None or session.owner != owner:
                 raise self._missing(owner, id)
-            session.used_at = self._clock()
-            self._sessions.move_to_end(id)
+            self._use(session)
             return session
 
+    @contextmanager
+    def held(self, session: Session) -> Iterator[None]:
+        """Keeps others out, also between two streams of its exchange.
+
+        Raises:
+            BusyError: a dialogue has it.
+        """
+        with self._lock:
+            if session.is_held:
+                raise BusyError("this conversation is being spoken already: one stream at a time")
+            session.is_held = True
+        try:
+            yield
+        finally:
+            with self._lock:
+                session.is_held = False
+                if session.id in self._sessions:
+                    self._use(session)  # it has been used until now
+
     def delete(self, owner: str, id: str) -> None:
-        """Ends a session; raises as `get`."""
-        session = self.get(owner, id)
+        """Ends a session; raises as `look`."""
+        session = self.look(owner, id)
         with self._lock:
             self._sessions.pop(session.id, None)
 
@@ -149,6 +185,10 @@ class Sessions:
         with self._lock:
             self._sweep()
             return [one for one in self._sessions.values() if one.owner == owner]
+
+    def _use(self, session: Session) -> None:
+        session.used_at = self._clock()
+        self._sessions.move_to_end(session.id)
 
     def _missing(self, owner: str, id: str) -> ApiError:
         if self._gone.get(id) == owner:
@@ -162,7 +202,7 @@ class Sessions:
         for session in list(self._sessions.values()):
             if session.used_at > ends_at:
                 return
-            if not session.exchange.is_busy:
+            if not session.is_busy:
                 self._forget(session)
 
     def _forget(self, session: Session) -> None:

@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from fireredtts2.script import Script, parse_script
+from fireredtts2.script import SPEAKERS, Script, ScriptTurn, parse_script
 
 #: What the beginning of a pause looks like; the script's reader says whether it is right.
 PAUSE = re.compile(r"\[\s*pause\b", re.IGNORECASE)
@@ -46,6 +46,49 @@ def with_voices(script: Script, voices: Mapping[str, str]) -> dict[str, str]:
             raise ValueError(f"voices: no turn is spoken by {label[:80]!r}; speakers: {known}")
         found[speaker] = voice
     return found
+
+
+def cast_of(
+    script: Script, known: Mapping[str, str], held: Mapping[str, str], wanted: Mapping[str, str]
+) -> dict[str, str]:
+    """Who speaks in a conversation that goes on: its speakers by this script's own.
+
+    A name that was heard before keeps its speaker. A new one with a voice is who has this voice, or
+    who has none yet; without, the next who has no name. "S1" to "S4" are meant as they are written.
+
+    Args:
+        script: numbers its names by itself.
+        known: speakers by name, of before.
+        held: voices by speaker, of before.
+        wanted: voices by this script's speakers.
+
+    Raises:
+        ValueError: more speakers than there are.
+    """
+    found = {turn.speaker: turn.speaker for turn in script if turn.speaker not in script.names}
+    found |= {own: known[name] for own, name in script.names.items() if name in known}
+    for own, name in script.names.items():
+        if own in found:
+            continue
+        nameless = [one for one in SPEAKERS if one not in {*found.values(), *known.values()}]
+        voice = wanted.get(own)
+        if voice is not None:
+            same = [one for one in nameless if held.get(one) == voice]
+            nameless = same or [one for one in nameless if one not in held]
+        if not nameless:
+            taken = ", ".join(f"{who}: {speaker}" for who, speaker in known.items()) or "none named"
+            raise ValueError(f"no speaker is left for {name[:80]!r}: a conversation has "
+                             f"{len(SPEAKERS)} at most ({taken})")  # fmt: skip
+        found[own] = nameless[0]
+    return found
+
+
+def recast(script: Script, cast: Mapping[str, str]) -> Script:
+    """The same script with other speakers."""
+    turns = [ScriptTurn(cast[turn.speaker], turn.text, turn.pause_s) for turn in script]
+    names = {cast[own]: name for own, name in script.names.items()}
+    voices = {cast[own]: voice for own, voice in script.voices.items() if own in cast}
+    return Script(tuple(turns), names, voices)
 
 
 def paragraphs(text: str, pause_s: float) -> list[dict[str, Any]]:

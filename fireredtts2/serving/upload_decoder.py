@@ -145,7 +145,8 @@ def samples_of(answer: bytes) -> np.ndarray:
         raise DecodeError(ERROR_DAMAGED) from None
     if error is not None:
         raise DecodeError(str(error)[:300])
-    if not isinstance(num_samples, int) or len(data) != 4 * num_samples:
+    # NOTE: a damaged clip may decode to nothing at all without an error.
+    if not isinstance(num_samples, int) or num_samples < 1 or len(data) != 4 * num_samples:
         raise DecodeError(ERROR_DAMAGED)
     audio = np.frombuffer(data, "<f4").copy()
     if num_samples > MAX_SAMPLES or not np.isfinite(audio).all():

@@ -4,6 +4,7 @@ import contextlib
 import errno
 import http.client
 import json
+import logging
 import os
 import socket
 import time
@@ -13,8 +14,11 @@ import pytest
 
 from fireredtts2 import FireRedTTS2
 from fireredtts2.serving.limits import Limits
+from fireredtts2.serving.metrics import resident_bytes
+from tests.serving import hostile_messages
 from tests.serving.hosting import app_of, client_of, model, say, serving, until, upload
 
+logger = logging.getLogger(__name__)
 pytest_plugins = ("tests.speaking",)
 LONG = 3_000  # frames: four minutes
 
@@ -28,6 +32,16 @@ def request(**values) -> bytes:
     body = json.dumps({"input": "Hi.", "voice": "af_heart", **values}).encode()
     head = f"POST /v1/audio/speech HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n"
     return head.encode() + b"Content-Type: application/json\r\n\r\n" + body
+
+
+def posted(at: tuple[str, int], **values) -> tuple[int, bytes]:
+    """One request on a connection of its own: status and body."""
+    connection = http.client.HTTPConnection(*at, timeout=60)
+    body = json.dumps({"input": "Hi.", "voice": "af_heart", **values})
+    connection.request("POST", "/v1/audio/speech", body, {"content-type": "application/json"})
+    answer = connection.getresponse()
+    with contextlib.closing(connection):
+        return answer.status, answer.read()
 
 
 def live(tts: FireRedTTS2) -> int:
@@ -62,7 +76,7 @@ def test_a_client_that_goes_frees_its_slot(voiced_checkpoint: Path, tmp_path: Pa
             with socket.create_connection(at) as connection:
                 connection.sendall(request(response_format="pcm"))
                 assert connection.recv(65_536)
-            until(lambda: app.state.server.num_under_way == 0)
+            until(lambda: app.state.server.num_under_way == 0, 2)
         next_turns(tts, 4)
         connection = http.client.HTTPConnection(*at)
         body = json.dumps({"input": "Hi.", "voice": "af_heart"})
@@ -90,6 +104,60 @@ def test_a_slow_reader_is_dropped_and_held_up_meanwhile(voiced_checkpoint: Path,
         with contextlib.suppress(ConnectionError):  # but no time-out: it is closed
             while slow.recv(65_536):
                 pass
+
+
+@pytest.mark.slow  # it takes megabytes of sound until the system's buffers are full
+def test_a_socket_that_is_never_read_is_dropped(voiced_checkpoint: Path, tmp_path: Path):
+    tts = model(voiced_checkpoint, frames=LONG)
+    app = app_of(tts, tmp_path, limits=Limits(send_timeout_s=0.5))
+    with serving(app) as at:
+        deaf = hostile_messages.RawSocket(at, hostile_messages.LIVE_PATH, buffer_bytes=4_096)
+        before, began = resident_bytes(), time.monotonic()
+        text = "This is one more sentence. " * 30  # each is cut at 30 s
+        for message in ({"type": "input.text", "text": text}, {"type": "input.done"}):
+            assert deaf.send(hostile_messages.text(message))
+        until(lambda: app.state.server.num_under_way == 1)
+        until(lambda: app.state.server.num_under_way == 0, 60)
+        took_s, made_s = time.monotonic() - began, app.state.server.metrics.audio._value.get()
+        logger.info("dropped after %.0f s, in which %.0f s were made", took_s, made_s)
+        until(lambda: live(tts) == 0, 2)
+        assert took_s < 38, "else it were uvicorn's pings, after 40 s"
+        assert made_s < 30 * 30 * 0.5, "not all was made for one who does not listen"
+        assert resident_bytes() - before < 60 * 2**20
+        deaf.close()
+
+
+def test_a_slow_reader_disturbs_nobody(voiced_checkpoint: Path, tmp_path: Path):
+    tts = model(voiced_checkpoint, frames=LONG)
+    app = app_of(tts, tmp_path, limits=Limits(send_timeout_s=30))
+    with serving(app) as at, socket.socket() as slow:
+        slow.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4_096)
+        slow.connect(at)
+        slow.sendall(request(response_format="wav"))
+        until(lambda: live(tts) == 1)
+        next_turns(tts, 25)
+        for _ in range(5):
+            status, sound = posted(at, response_format="pcm")
+            assert (status, len(sound)) == (200, 25 * 1_920 * 2)
+        slow.close()
+        began = time.monotonic()
+        until(lambda: live(tts) == 0)
+        assert time.monotonic() - began < 2, "its slot is free soon after it went"
+
+
+def test_a_break_in_a_step_is_that_requests_alone(
+    voiced_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    tts = model(voiced_checkpoint)
+    with serving(app_of(tts, tmp_path)) as at:
+        for _ in range(3):
+            break_after(tts, 0, monkeypatch)
+            status, told = posted(at, response_format="pcm")
+            assert status == 500
+            assert set(json.loads(told)["error"]) == {"message", "type", "param", "code"}
+            monkeypatch.undo()
+            assert posted(at, response_format="pcm")[0] == 200
+        assert live(tts) == 0
 
 
 def test_a_break_in_the_stream_breaks_the_transfer(
@@ -123,6 +191,21 @@ def test_a_break_is_told_in_events(tts: FireRedTTS2, tmp_path: Path, monkeypatch
         monkeypatch.undo()
         assert "speech.audio.done" in say(client, stream_format="sse").text
         assert live(tts) == 0
+
+
+def test_a_server_starts_beside_damaged_voices(tts: FireRedTTS2, tmp_path: Path):
+    (tmp_path / "voices").mkdir()
+    whole = (tts.voices.path("af_heart")).read_bytes()
+    damaged = {"anna": whole[: len(whole) // 2], "bert": bytes(9), "cara": b"\xff" * len(whole)}
+    for name, data in damaged.items():
+        (tmp_path / "voices" / f"{name}.safetensors").write_bytes(data)
+    with client_of(tts, tmp_path) as client:
+        told = {voice["name"]: voice for voice in client.get("/v1/voices").json()["data"]}
+        for name in damaged:
+            assert "error" in told[name]
+            assert say(client, voice=name).status_code == 400
+            assert client.get(f"/v1/voices/{name}/audio").status_code == 400
+        assert say(client).status_code == 200
 
 
 def test_a_damaged_voice_leaves_the_others(tts: FireRedTTS2, tmp_path: Path):

@@ -38,10 +38,12 @@ class Heard:
 
     def told(self) -> str:
         """For the report."""
-        first = "first audio p50 {:.2f} p99 {:.2f} s".format(*np.percentile(self.first_s, [50, 99]))
-        shares = np.percentile(self.gaps_s, [50, 99, 100])
-        gaps = "gap p50 {:.3f} p99 {:.3f} most {:.3f} s".format(*shares)
-        return f"{self.num_answers} answers, {len(self.errors)} errors; {first}; {gaps}"
+        shares = (50, 95, 99, 100)
+        first = np.percentile(self.first_s, shares)
+        gaps = np.percentile(self.gaps_s, shares)
+        told = "first audio p50 {:.2f} p95 {:.2f} p99 {:.2f} most {:.2f} s".format(*first)
+        told += "; gap p50 {:.3f} p95 {:.3f} p99 {:.3f} most {:.3f} s".format(*gaps)
+        return f"{self.num_answers} answers, {len(self.errors)} errors; {told}"
 
 
 async def listen(client: httpx.AsyncClient, ends_at: float, heard: Heard) -> None:

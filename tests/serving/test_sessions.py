@@ -1,16 +1,26 @@
 """Sessions: what was said stays from one request to the next, for its own client, for a while."""
 
+import contextlib
+import io
+import json
+import threading
+import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from fastapi.testclient import TestClient
 
 from fireredtts2 import FireRedTTS2
+from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.serving.errors import ApiError
+from fireredtts2.serving.keys import CLIENT, Client
+from fireredtts2.serving.schemas import DialogueRequest
+from fireredtts2.serving.session_dialogue import session_dialogue
 from fireredtts2.serving.sessions import Session, SessionLimits, Sessions
-from tests.serving.hosting import KEYS, client_of, model, say
+from tests.serving.hosting import FRAMES, KEYS, app_of, client_of, model, say
 
 pytest_plugins = ("tests.speaking",)
 
@@ -100,6 +110,137 @@ def test_another_keys_session_is_none(tts: FireRedTTS2, tmp_path: Path):
         client.headers["authorization"] = f"Bearer {KEYS[1]}"
         assert say(client, session_id=session).status_code == 404
         assert client.get("/v1/sessions").json()["data"] == []
+
+
+# --- Dialogues in a session ----------------------------------------------------------------------
+
+
+def talk(client: TestClient, session: str, **values):
+    body = {"session_id": session, "response_format": "pcm", **values}
+    return client.post("/v1/audio/dialogue", json=body)
+
+
+def test_a_dialogue_goes_on_with_the_session_and_stays_in_it(client: TestClient, tts: FireRedTTS2):
+    session = opened(client)
+    parts = [samples(say(client, input="Have you heard?", session_id=session))]
+    script = "Ann: Then listen.\n[pause:0.25s]\nBen: I do."
+    parts.append(samples(talk(client, session, script=script, voices={"Ben": "am_michael"})))
+    parts.append(samples(say(client, input="Good.", voice="am_michael", session_id=session)))
+    alone = tts.exchange({"S1": "af_heart"}, seed=3)
+    expected = [chunk.audio for chunk in alone.stream("Have you heard?")]
+    alone.add_voice(tts.studio.prompter.from_voice("S2", "am_michael"))
+    expected += [chunk.audio for chunk in alone.stream("Then listen.")]
+    expected.append(torch.zeros(OUTPUT_RATE_HZ // 4))
+    expected += [chunk.audio for chunk in alone.stream("I do.", "S2")]
+    expected += [chunk.audio for chunk in alone.stream("Good.", "S2")]
+    whole = torch.cat(expected).clamp(-1, 1).numpy()
+    assert np.abs(np.concatenate(parts) - whole).max() < 1e-3
+    about = client.get(f"/v1/sessions/{session}").json()
+    assert about["voices"] == {"S1": "af_heart", "S2": "am_michael"}
+    assert about["rows"] == alone.num_rows
+
+
+def test_names_of_a_script_keep_their_speakers(client: TestClient):
+    session = opened(client, voices={"S1": "af_heart", "S2": "am_michael"})
+    for script, voices, expected in (
+        ("Ben: Hi.", {"Ben": "am_michael"}, ["S2"]),  # by his voice
+        ("Ann: Hi.\nBen: Yes?", {}, ["S1", "S2"]),  # whose name came later
+        ("Cara: And I?\nBen: You too.\n[S4] Me?", {"Cara": "af_heart"}, ["S3", "S2", "S4"]),
+    ):
+        answer = talk(client, session, script=script, voices=voices, stream_format="sse")
+        events = [json.loads(line[6:]) for line in answer.text.splitlines() if line]
+        begun = [one["speaker"] for one in events if one["type"] == "speech.turn.started"]
+        assert begun == expected
+        assert events[-1]["type"] == "speech.audio.done"
+    answer = talk(client, session, script="Dan: Hi.\nEve: Hi.")
+    assert answer.status_code == 400
+    assert "no speaker is left" in answer.json()["error"]["message"]
+
+
+def test_marks_and_files_of_a_dialogue_in_a_session(client: TestClient):
+    session = opened(client)
+    turns = [{"speaker": "S1", "text": "One."}, {"speaker": "S2", "text": "Two.", "pause_s": 0.5}]
+    answer = talk(client, session, turns=turns, stream_format="sse")
+    events = [json.loads(line[6:]) for line in answer.text.splitlines() if line]
+    done = [event for event in events if event["type"] == "speech.turn.done"]
+    assert [(one["turn"], one["speaker"]) for one in done] == [(0, "S1"), (1, "S2")]
+    assert done[1]["start_s"] == pytest.approx(done[0]["end_s"] + 0.5, abs=1e-4)
+    answer = talk(client, session, turns=turns, **{"return": ["turns", "stems"]})
+    assert answer.status_code == 200, answer.text
+    files = zipfile.ZipFile(io.BytesIO(answer.content))
+    assert sorted(files.namelist()) == ["stem_S1.wav", "stem_S2.wav", "turns.json"]
+    told = json.loads(files.read("turns.json"))["turns"]
+    assert [turn["text"] for turn in told] == ["One.", "Two."]
+    assert told[1]["end_s"] - told[1]["start_s"] == pytest.approx(FRAMES * 0.08)
+
+
+@pytest.mark.parametrize(
+    ("values", "shown"),
+    [
+        ({"hold_turns": True, "script": "[S1] Hi."}, "hold_turns"),
+        ({"script": "[S1] Hi.", "turns": [{"speaker": "S1", "text": "Hi."}]}, "either"),
+        ({"script": "[S1] Hi.\n[S1] !!!"}, "nothing to say"),
+        ({"script": "[S1] Hi.", "voices": {"S1": "nobody"}}, "known voices"),
+    ],
+)
+def test_bad_dialogues_leave_the_session_as_it_was(client: TestClient, values: dict, shown: str):
+    session = opened(client)
+    before = client.get(f"/v1/sessions/{session}").json()
+    answer = talk(client, session, **values)
+    assert answer.status_code == 400
+    assert shown in answer.json()["error"]["message"]
+    assert client.get(f"/v1/sessions/{session}").json() == before
+
+
+def test_no_such_session_for_a_dialogue(client: TestClient):
+    answer = talk(client, "nothing", script="[S1] Hi.")
+    assert answer.status_code == 404
+    assert answer.json()["error"]["code"] == "session_not_found"
+
+
+@contextlib.contextmanager
+def in_its_pause(tts: FireRedTTS2, folder: Path) -> Iterator[tuple[TestClient, Session, Iterator]]:
+    """A dialogue of two turns, read as far as the pause between them."""
+    app = app_of(tts, folder)
+    with TestClient(app) as client:
+        id = opened(client)
+        session = app.state.server.sessions.find("testclient")[0]
+        token = CLIENT.set(Client("testclient"))
+        try:
+            script = "[S1] One.\n[pause:0.1s]\n[S1] Two."
+            asked = DialogueRequest(session_id=id, script=script)
+            chunks = session_dialogue(app.state.server, asked)[1]()
+        finally:
+            CLIENT.reset(token)
+        while next(chunks).turn_index == 0:
+            pass
+        assert not session.exchange.is_busy
+        yield client, session, chunks
+        assert not session.is_busy
+
+
+def test_a_dialogue_has_its_session_alone(tts: FireRedTTS2, tmp_path: Path):
+    with in_its_pause(tts, tmp_path) as (client, session, chunks):
+        for answer in (
+            say(client, session_id=session.id),
+            talk(client, session.id, script="[S1] Three."),
+        ):
+            assert answer.status_code == 409
+            assert answer.json()["error"]["code"] == "session_busy"
+        assert client.get(f"/v1/sessions/{session.id}").json()["busy"]
+        chunks.close()
+        assert say(client, session_id=session.id).status_code == 200
+
+
+def test_a_dialogue_waits_for_who_came_in_between_its_turns(tts: FireRedTTS2, tmp_path: Path):
+    with in_its_pause(tts, tmp_path) as (_, session, chunks):
+        live = session.exchange.stream("I was first.")  # as an open WebSocket does
+        next(live)
+        ends = threading.Timer(0.2, live.close)
+        ends.start()
+        rest = list(chunks)
+        ends.join()
+        assert rest[-1].is_turn_end
 
 
 # --- How many, and how long ----------------------------------------------------------------------

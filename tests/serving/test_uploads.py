@@ -1,7 +1,9 @@
 """Uploaded clips: decoded in a process that can do nothing else, whatever they are."""
 
+import collections
 import io
 import json
+import logging
 import random
 import struct
 import subprocess
@@ -19,6 +21,7 @@ from fireredtts2.serving import upload_decoder
 from fireredtts2.serving.upload_decoder import DecodeError, UploadDecoder, samples_of
 from tests.serving.hosting import client_of, clip, model, say, upload
 
+logger = logging.getLogger(__name__)
 pytest_plugins = ("tests.speaking",)
 RATE_HZ = 16_000
 
@@ -170,6 +173,7 @@ def test_a_wav_whose_header_lies_is_what_is_there(decoder: UploadDecoder):
 def test_damaged_clips_end_in_an_answer(decoder: UploadDecoder, count: int):
     chance = random.Random(0)
     whole = [clip(0.5, "FLAC"), clip(0.5, "MP3"), encoded("mp4", "aac"), encoded("ogg", "libopus")]
+    outcomes, began = collections.Counter(), time.monotonic()
     for index in range(count):
         data = bytearray(whole[index % len(whole)])
         for _ in range(chance.randrange(1, 30)):
@@ -178,6 +182,8 @@ def test_damaged_clips_end_in_an_answer(decoder: UploadDecoder, count: int):
         audio, error = outcome(decoder, damaged)
         assert len(audio) <= 41 * RATE_HZ
         assert error or len(audio), index
+        outcomes["refused" if error else "read"] += 1
+    logger.info("%d clips, %.0f s, %s", count, time.monotonic() - began, dict(outcomes))
 
 
 def probe(code: str) -> str:
@@ -251,6 +257,7 @@ def test_one_that_hangs_is_ended(monkeypatch: pytest.MonkeyPatch):
         b"null\n",
         b'{"num_samples": 2}\n0000',
         b'{"num_samples": -1}\n',
+        b'{"num_samples": 0}\n',
         b'{"num_samples": "4"}\n0000',
         b"[" * 3_000 + b"\n",
         json.dumps({"num_samples": 1}).encode() + b"\n\0\0\xc0\x7f",

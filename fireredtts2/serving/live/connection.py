@@ -25,6 +25,7 @@ from fireredtts2.serving.live.messages import (
     InputText,
     Message,
     read_message,
+    received,
 )
 from fireredtts2.serving.live.voice_track import VoiceTrack
 from fireredtts2.serving.server import Server
@@ -32,6 +33,8 @@ from fireredtts2.serving.sessions import Session
 
 POLICY_VIOLATION, NORMAL, GOING_AWAY = 1008, 1000, 1001
 IDLE_LOOK_S = 1.0
+#: What sending raises when either side has closed: no error of ours; `receive` tells of it.
+CLOSED = (RuntimeError, WebSocketDisconnect)
 
 
 @dataclass
@@ -84,18 +87,18 @@ class LiveConnection:
     async def send_event(self, event: Event) -> None:
         """Sends JSON; waits while the client takes nothing, so that nothing piles up here."""
         async with self._sending:
-            with contextlib.suppress(RuntimeError):  # it has been closed
+            with contextlib.suppress(*CLOSED):
                 await self._socket.send_json(event)
 
     async def send_bytes(self, data: bytes) -> None:
         """Sends sound."""
         async with self._sending:
-            with contextlib.suppress(RuntimeError):
+            with contextlib.suppress(*CLOSED):
                 await self._socket.send_bytes(data)
 
     async def _close(self, code: int, reason: str) -> None:
         await self.send_event({"type": "session.closed", "reason": reason})
-        with contextlib.suppress(RuntimeError):
+        with contextlib.suppress(*CLOSED):
             await self._socket.close(code, reason)
 
     # --- In -------------------------------------------------------------------------------------
@@ -104,9 +107,9 @@ class LiveConnection:
         await self.send_event({"type": "session.created"})
         idle_s = 0.0
         while True:
-            text: str | None = None
+            text: str | bytes | None = None
             with anyio.move_on_after(IDLE_LOOK_S) as waited:
-                text = await self._socket.receive_text()
+                text = await received(self._socket)
             if waited.cancelled_caught:
                 is_idle = all(context.is_idle for context in self._contexts.values())
                 idle_s = idle_s + IDLE_LOOK_S if is_idle else 0.0
@@ -120,7 +123,7 @@ class LiveConnection:
             if not await self._answered(text, tasks):
                 return await self._close(POLICY_VIOLATION, "too many bad messages")
 
-    async def _answered(self, text: str, tasks: TaskGroup) -> bool:
+    async def _answered(self, text: str | bytes, tasks: TaskGroup) -> bool:
         """Does what a message asks; whether the connection may go on."""
         context_id = ""
         try:

@@ -5,10 +5,12 @@ from __future__ import annotations
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fireredtts2.serving.errors import ApiError
 from fireredtts2.serving.schemas import ResponseFormat, Seed, Speed, Temperature, TopK
 
+BINARY = "a binary message: messages are JSON, sent as text"
 ContextId = Annotated[str, Field(max_length=64, pattern=r"^[\w.:-]*$")]
 Speaker = Literal["S1", "S2", "S3", "S4"]
 
@@ -71,12 +73,27 @@ Message = Configure | InputText | InputFlush | InputDone | Cancel | CloseContext
 _ADAPTER: TypeAdapter[Message] = TypeAdapter(Annotated[Message, Field(discriminator="type")])
 
 
-def read_message(text: str) -> Message:
+async def received(socket: WebSocket) -> str | bytes:
+    """The next message; bytes where a client sends them, which `receive_text` does not expect.
+
+    Raises:
+        WebSocketDisconnect: there are no more.
+    """
+    message = await socket.receive()
+    if message["type"] == "websocket.disconnect":
+        raise WebSocketDisconnect(message["code"], message.get("reason"))
+    text = message.get("text")
+    return message.get("bytes") or b"" if text is None else text
+
+
+def read_message(text: str | bytes) -> Message:
     """A message of its JSON.
 
     Raises:
         ApiError: it is none; says what is wrong with it.
     """
+    if isinstance(text, bytes):
+        raise ApiError(400, BINARY, code="bad_message")
     try:
         return _ADAPTER.validate_json(text)
     except ValidationError as error:

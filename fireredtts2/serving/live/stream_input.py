@@ -16,6 +16,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.serving.errors import ApiError, as_api_error, body_of
 from fireredtts2.serving.live.context import Event, LiveContext
+from fireredtts2.serving.live.messages import BINARY, received
 from fireredtts2.serving.live.voice_track import VoiceTrack
 from fireredtts2.serving.schemas import ResponseFormat
 from fireredtts2.serving.server import Server
@@ -119,7 +120,7 @@ class StreamInput:
     async def _receive(self, context: LiveContext) -> None:
         while True:
             with anyio.fail_after(self._server.config.live.idle_timeout_s):
-                message = read(await self._socket.receive_text())
+                message = read(await received(self._socket))
             text = message["text"]
             if text == "":  # the end, as their protocol has it
                 context.done()
@@ -158,12 +159,14 @@ class StreamInput:
         await self._send({"audio": audio, "isFinal": False, **empty})
 
 
-def read(text: str) -> dict[str, Any]:
+def read(text: str | bytes) -> dict[str, Any]:
     """A message of theirs.
 
     Raises:
         ApiError: it is none.
     """
+    if isinstance(text, bytes):
+        raise ApiError(400, BINARY, code="bad_message")
     try:
         message = json.loads(text)
     except (ValueError, RecursionError):

@@ -35,7 +35,7 @@ def session_routes(server: Server) -> APIRouter:
 
     @router.post("", status_code=201)
     async def add(asked: SessionRequest) -> dict[str, object]:
-        """A conversation; `session_id` of `POST /v1/audio/speech` speaks in it."""
+        """A conversation; `session_id` of `POST /v1/audio/speech` and `dialogue` speaks in it."""
         values = {"seed": asked.seed, "temperature": asked.temperature, "topk": asked.topk}
         session = await anyio.to_thread.run_sync(server.new_session, asked.voices, values)
         return session.about()
@@ -49,7 +49,7 @@ def session_routes(server: Server) -> APIRouter:
     @router.get("/{session_id}")
     async def show(session_id: str) -> dict[str, object]:
         """One of them."""
-        return server.sessions.get(CLIENT.get().id, session_id).about()
+        return server.sessions.look(CLIENT.get().id, session_id).about()
 
     @router.delete("/{session_id}", status_code=204)
     async def remove(session_id: str) -> None:
