@@ -59,7 +59,7 @@ test-ray: $(VENV)/ray.stamp
 # Malformed requests, messages and clips by the thousand; minutes.
 test-hostile: $(VENV)/dev.stamp
 	@$(PIP) schemathesis==4.32.5 websockets
-	@$(BIN)/python -m pytest -q -m slow $(LOGGED) tests/serving/test_hostile.py tests/serving/test_uploads.py $(ARGS)
+	@$(BIN)/python -m pytest -q -m slow $(LOGGED) tests/serving/test_hostile.py tests/serving/test_uploads.py tests/serving/test_faults.py $(ARGS)
 
 # 50 listeners for two minutes.
 test-load: $(VENV)/dev.stamp

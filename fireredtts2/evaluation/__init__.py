@@ -1,6 +1,17 @@
-"""Measures what the system says: `python -m fireredtts2.evaluation --help`, and `score_clips`."""
+"""Measures what is said: `python -m fireredtts2.evaluation --help`, `score_clips`, `choose`."""
 
+from fireredtts2.evaluation.choice import Choice, choose
 from fireredtts2.evaluation.clips import ClipScores, score_clips
+from fireredtts2.evaluation.comparison import Comparison, SavedReport, compare
 from fireredtts2.evaluation.judges import Judges
 
-__all__ = ["ClipScores", "Judges", "score_clips"]
+__all__ = [
+    "Choice",
+    "ClipScores",
+    "Comparison",
+    "Judges",
+    "SavedReport",
+    "choose",
+    "compare",
+    "score_clips",
+]

@@ -1,61 +1,59 @@
-"""`python -m fireredtts2.evaluation`: measures a model and writes report.md and report.json."""
+"""`python -m fireredtts2.evaluation`: measures models, compares them, and chooses between them."""
 
 from __future__ import annotations
 
-import argparse
+import dataclasses
 import logging
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from fireredtts2.evaluation.choice import choose
+from fireredtts2.evaluation.command_line import Command, CompareCommand, parse
+from fireredtts2.evaluation.comparison import REPORT_NAME, SavedReport, compare
+from fireredtts2.evaluation.comparison_report import write_comparison
 from fireredtts2.evaluation.extras import MissingPackageError
-from fireredtts2.evaluation.run import PARTS, Evaluation, EvaluationConfig
+from fireredtts2.evaluation.run import Evaluation
 
 FAILED = 1
-EXAMPLES = """examples:
-  python -m fireredtts2.evaluation --out report/ --corpus corpus/
-  python -m fireredtts2.evaluation --out report/ --part speed
-  python -m fireredtts2.evaluation --model checkpoint/ --out quick/ --sentences 10 --part wer
-"""
-
-
-def parse(arguments: Sequence[str] | None = None) -> EvaluationConfig:
-    """Reads the command line."""
-    parser = argparse.ArgumentParser(
-        prog="python -m fireredtts2.evaluation",
-        description=__doc__,
-        epilog=EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
-    add = parser.add_argument
-    add("--model", default="mini", help='"mini" or a checkpoint folder (default: mini)')
-    add("--out", type=Path, required=True, help="folder of the report; a second run goes on in it")
-    add("--part", action="append", choices=PARTS, help="only this part; may be given again")
-    add("--sentences", type=int, default=100, help="how many held-out sentences (default: 100)")
-    add("--dialogues", type=int, default=10, help="how many dialogues (default: 10)")
-    add("--codec-clips", type=int, default=50, help="clips for the codec (default: 50)")
-    add("--runaway-turns", type=int, default=300, help="turns looked at (default: 300)")
-    add("--corpus", type=Path, help="folder of the speech corpus (codec part, voices' recordings)")
-    add("--asr-model", type=Path, help="Whisper CTranslate2 folder (default: fetched once)")
-    add("--device", default="auto", help="device of the model (default: auto); speed: always cpu")
-    add("--threads", type=int, default=1, help="CPU threads of the judges (default: 1)")
-    add("--seed", type=int, default=0)
-    values = vars(parser.parse_args(arguments))
-    return EvaluationConfig(parts=values.pop("part") or PARTS, **values)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Runs the evaluation; returns the exit code."""
+    """Does what the command line asks for; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     logger = logging.getLogger(__name__)
     try:
-        config = parse(arguments)
-        Evaluation(config).run()
+        page = run(parse(sys.argv[1:] if arguments is None else arguments))
     except (MissingPackageError, OSError, RuntimeError, ValueError) as error:
         logger.error("%s", error)
         return FAILED
-    sys.stdout.write((config.out / "report.md").read_text(encoding="utf-8"))
+    sys.stdout.write(page.read_text(encoding="utf-8"))
     return 0
+
+
+def run(command: Command | CompareCommand) -> Path:
+    """Does it; returns the page for people that it wrote."""
+    if isinstance(command, CompareCommand):
+        return compare_reports(command.first, command.second, command.out, command.page_items)
+    config = command.config
+    if command.choose:
+        choose(command.choose, config.out, config)
+        return config.out / "choice.md"
+    Evaluation(config).run()
+    if command.compare is None:
+        return config.out / "report.md"
+    other = Path(command.compare)
+    if not (other / REPORT_NAME).is_file():  # a model, then; it says so itself if it is not
+        other = config.out / "other"
+        Evaluation(dataclasses.replace(config, model=command.compare, out=other)).run()
+    return compare_reports(other, config.out, config.out, config.page_items)
+
+
+def compare_reports(first: Path, second: Path, out: Path, page_items: int) -> Path:
+    """Compares two reports; returns `comparison.md`."""
+    found = compare(SavedReport.load(first), SavedReport.load(second))
+    write_comparison(out, found, page_items)
+    return out / "comparison.md"
 
 
 if __name__ == "__main__":

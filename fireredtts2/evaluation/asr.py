@@ -11,10 +11,13 @@ import numpy as np
 from fireredtts2.evaluation.extras import load_extra
 
 MIN_AUDIO_SAMPLES = 1_600  # 0.1 s at 16 kHz; less holds no word, and Whisper would invent one
+ENGLISH = "en"
+#: Written without spaces between words: every character counts as a word.
+UNSPACED = ("zh", "ja", "th", "yue")
 
 
 class Transcriber(Protocol):
-    """Hears English in a clip (samples,) float32 at 16 kHz."""
+    """Hears what is said in a clip (samples,) float32 at 16 kHz."""
 
     def transcribe(self, audio: np.ndarray) -> str: ...
 
@@ -25,7 +28,8 @@ class WhisperTranscriber:
     Greedy and alone because a judge that tries again until the text looks likely hides faults.
     """
 
-    def __init__(self, folder: str | Path, threads: int = 1) -> None:
+    def __init__(self, folder: str | Path, threads: int = 1, language: str = ENGLISH) -> None:
+        self._language = language
         model_class = load_extra("faster_whisper").WhisperModel
         self._model = model_class(
             str(folder), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=1
@@ -36,7 +40,7 @@ class WhisperTranscriber:
             return ""
         segments, _ = self._model.transcribe(
             audio,
-            language="en",
+            language=self._language,
             beam_size=1,
             temperature=0.0,
             vad_filter=False,
@@ -46,9 +50,15 @@ class WhisperTranscriber:
         return " ".join(segment.text.strip() for segment in segments)
 
 
-def whisper_normalizer() -> Callable[[str], str]:
-    """Whisper's English text normaliser: case, punctuation, numbers and spellings made one."""
-    normalize: Callable[[str], str] = load_extra(
-        "whisper_normalizer.english"
-    ).EnglishTextNormalizer()
-    return normalize
+def whisper_normalizer(language: str = ENGLISH) -> Callable[[str], str]:
+    """Whisper's text normaliser: case, punctuation, and in English numbers and spellings made one.
+
+    In languages written without spaces it puts one between all characters.
+    """
+    if language == ENGLISH:
+        english = load_extra("whisper_normalizer.english").EnglishTextNormalizer()
+        return lambda text: str(english(text))
+    basic = load_extra("whisper_normalizer.basic").BasicTextNormalizer(
+        split_letters=language in UNSPACED
+    )
+    return lambda text: str(basic(text))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,6 +13,7 @@ from torch import Tensor
 
 from fireredtts2.audio import resample
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
+from fireredtts2.evaluation.alignment import Alignment, align
 from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.metrics import (
     ErrorCount,
@@ -20,9 +23,11 @@ from fireredtts2.evaluation.metrics import (
     pooled,
     word_errors,
 )
+from fireredtts2.evaluation.prosody import Prosody, measure_prosody
 from fireredtts2.evaluation.speaker import VoiceProfile
 
 Audio = np.ndarray | Tensor
+PITCH_ORIGIN_HZ = 100.0  # pitch in semitones counts from here
 
 
 @dataclass(frozen=True)
@@ -37,8 +42,10 @@ class ClipScore:
     dnsmos: float | None
     similarity: float | None
     embedding: np.ndarray | None
+    alignment: Alignment
+    prosody: Prosody
 
-    def as_row(self) -> dict[str, object]:
+    def as_row(self) -> dict[str, Any]:
         """The score as a row of the report."""
         return {
             "text": self.text,
@@ -50,7 +57,33 @@ class ClipScore:
             "seconds": round(self.seconds, 3),
             "dnsmos": self.dnsmos,
             "similarity": self.similarity,
+            **asdict(self.alignment),
+            **self.prosody_row(),
         }
+
+    def prosody_row(self) -> dict[str, float | None]:
+        """The figures of pitch, pace and pauses as fields of a row."""
+        pitch_hz = self.prosody.pitch_hz
+        pitch_st = None if pitch_hz is None else 12 * math.log2(pitch_hz / PITCH_ORIGIN_HZ)
+        return {**asdict(self.prosody), "pitch_st": pitch_st}
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it; `from_json` reads it."""
+        embedding = None if self.embedding is None else self.embedding.tolist()
+        return {**asdict(self), "embedding": embedding}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> ClipScore:
+        """The score that `as_json` wrote."""
+        embedding = values["embedding"]
+        parsed = {
+            "words": ErrorCount(**values["words"]),
+            "chars": ErrorCount(**values["chars"]),
+            "embedding": None if embedding is None else np.array(embedding),
+            "alignment": Alignment(**values["alignment"]),
+            "prosody": Prosody(**values["prosody"]),
+        }
+        return cls(**{**values, **parsed})
 
 
 @dataclass(frozen=True)
@@ -130,6 +163,8 @@ def score_clip(
         dnsmos=judges.quality.score(sound) if judges.quality and len(sound) else None,
         similarity=None if profile is None or embedding is None else profile.similarity(embedding),
         embedding=embedding,
+        alignment=align(reference, hypothesis),
+        prosody=measure_prosody(sound, len(hypothesis.split()), judges.pitch),
     )
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -13,7 +14,9 @@ from fireredtts2.audio import resample
 from fireredtts2.codec.mel import mel_filters
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.evaluation.clips import ClipScore, for_judges, score_clip
+from fireredtts2.evaluation.intrusive import Fidelity
 from fireredtts2.evaluation.judges import Judges
+from fireredtts2.evaluation.mel_cepstrum import aligned_mcd
 from fireredtts2.evaluation.metrics import cosine
 
 MEL_BANDS = 80
@@ -38,8 +41,10 @@ class RoundTrip:
     decoded: ClipScore
     mel_distance: float
     similarity: float | None
+    mcd: float | None
+    fidelity: Fidelity
 
-    def as_row(self) -> dict[str, object]:
+    def as_row(self) -> dict[str, Any]:
         return {
             "text": self.original.text,
             "heard_original": self.original.heard,
@@ -52,7 +57,26 @@ class RoundTrip:
             "mel_distance": self.mel_distance,
             "similarity": self.similarity,
             "seconds": round(self.original.seconds, 3),
+            "mcd": self.mcd,
+            **asdict(self.fidelity),
+            **self.decoded.prosody_row(),
+            **{f"{key}_original": value for key, value in self.original.prosody_row().items()},
         }
+
+    def as_json(self) -> dict[str, Any]:
+        """Everything, as JSON can hold it; `from_json` reads it."""
+        scores = {"original": self.original.as_json(), "decoded": self.decoded.as_json()}
+        return {**asdict(self), **scores}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> RoundTrip:
+        """The scores that `as_json` wrote."""
+        parsed = {
+            "original": ClipScore.from_json(values["original"]),
+            "decoded": ClipScore.from_json(values["decoded"]),
+            "fidelity": Fidelity(**values["fidelity"]),
+        }
+        return cls(**{**values, **parsed})
 
 
 @torch.inference_mode()
@@ -64,22 +88,24 @@ def round_trip(codec: Codec, audio: np.ndarray, device: torch.device | str = "cp
 
 
 def score_round_trip(
-    codec: Codec,
-    audio: np.ndarray,
-    rate_hz: int,
-    text: str,
-    judges: Judges,
-    device: torch.device | str = "cpu",
+    audio: np.ndarray, rate_hz: int, decoded: np.ndarray, text: str, judges: Judges
 ) -> RoundTrip:
-    """Scores a clip (samples,) of any rate before and after the codec."""
+    """Scores a clip (samples,) of any rate beside what came back, (samples,) at 24 kHz."""
     target = resample(torch.from_numpy(audio), rate_hz, OUTPUT_RATE_HZ).numpy()
-    decoded = round_trip(codec, for_judges(audio, rate_hz), device)
+    pair = for_judges(audio, rate_hz), for_judges(decoded, OUTPUT_RATE_HZ)
     before = score_clip(audio, text, judges, rate_hz)
     after = score_clip(decoded, text, judges)
     similarity = None
     if before.embedding is not None and after.embedding is not None:
         similarity = cosine(before.embedding, after.embedding)
-    return RoundTrip(before, after, mel_distance(target, decoded), similarity)
+    return RoundTrip(
+        before,
+        after,
+        mel_distance(target, decoded),
+        similarity,
+        aligned_mcd(*pair),
+        judges.fidelity.compare(*pair) if judges.fidelity else Fidelity(None, None, None),
+    )
 
 
 def mel_distance(a: np.ndarray, b: np.ndarray, rate_hz: int = OUTPUT_RATE_HZ) -> float:

@@ -9,10 +9,14 @@ from types import ModuleType
 PACKAGES = {
     "faster_whisper": "faster-whisper",
     "whisper_normalizer.english": "whisper-normalizer",
+    "whisper_normalizer.basic": "whisper-normalizer",
     "resemblyzer": "resemblyzer",
     "speechmos.dnsmos": "speechmos",
     "webrtcvad": "webrtcvad-wheels",
     "librosa": "librosa",
+    "jiwer": "jiwer",
+    "pystoi": "pystoi",
+    "pesq": "pesq",
 }
 INSTALL = 'pip install "fireredtts2[evaluation]" && pip install --no-deps resemblyzer==0.1.4'
 

@@ -5,7 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Unit = Literal["%", "points", "s", "MB", "x", "turns", "cosine", "MOS", "log10"]
+Unit = Literal[
+    "%", "points", "s", "MB", "x", "turns", "words", "cosine", "MOS", "log10", "dB", "st",
+    "words/s", "PESQ", "STOI",
+]  # fmt: skip
 
 
 @dataclass(frozen=True)

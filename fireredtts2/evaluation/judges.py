@@ -6,8 +6,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireredtts2.evaluation.asr import Transcriber, WhisperTranscriber, whisper_normalizer
+from fireredtts2.evaluation.asr import (
+    ENGLISH,
+    Transcriber,
+    WhisperTranscriber,
+    whisper_normalizer,
+)
 from fireredtts2.evaluation.asr_model import asr_model_folder, recogniser_name
+from fireredtts2.evaluation.intrusive import FidelityJudge, PesqAndStoi
+from fireredtts2.evaluation.prosody import PitchTracker, PyinTracker
 from fireredtts2.evaluation.quality import Dnsmos, QualityJudge
 from fireredtts2.evaluation.speaker import ResemblyzerEncoder, SpeakerEncoder
 
@@ -21,20 +28,33 @@ class Judges:
     speaker: SpeakerEncoder | None = None
     quality: QualityJudge | None = None
     recogniser: str = "a transcriber of the caller's"
+    pitch: PitchTracker | None = None
+    fidelity: FidelityJudge | None = None
+
+    @property
+    def members(self) -> tuple[object, ...]:
+        """All judges, the missing ones as None."""
+        return (self.transcriber, self.speaker, self.quality, self.pitch, self.fidelity)
 
     @classmethod
-    def load(cls, asr_model: str | Path | None = None, threads: int = 1) -> Judges:
+    def load(
+        cls, asr_model: str | Path | None = None, threads: int = 1, language: str = ENGLISH
+    ) -> Judges:
         """Loads all judges.
 
         Args:
             asr_model: CTranslate2 Whisper folder; by default see `asr_model_folder`.
             threads: CPU threads of each judge.
+            language: What is spoken, as Whisper names it ("en", "zh").
 
         Raises:
             MissingPackageError: A package of the `evaluation` extra is not installed.
         """
-        normalize = whisper_normalizer()
+        normalize = whisper_normalizer(language)
         speaker, quality = ResemblyzerEncoder(), Dnsmos(threads)
         folder = asr_model_folder(asr_model)
-        transcriber = WhisperTranscriber(folder, threads)
-        return cls(transcriber, normalize, speaker, quality, recogniser_name(folder))
+        transcriber = WhisperTranscriber(folder, threads, language)
+        name = recogniser_name(folder)
+        if language != ENGLISH:
+            name += f" in {language!r}"
+        return cls(transcriber, normalize, speaker, quality, name, PyinTracker(), PesqAndStoi())

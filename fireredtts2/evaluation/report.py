@@ -15,7 +15,11 @@ from fireredtts2.evaluation.goals import GOALS, Goal, Unit
 Verdict = Literal["pass", "fail", "too few", "not measured", ""]
 Row = Mapping[str, Any]
 WORST_ROWS = 10
-DECIMALS: dict[Unit, int] = {"%": 2, "points": 2, "MB": 0, "turns": 0, "log10": 4, "s": 3}
+DECIMALS: dict[Unit, int] = {
+    "%": 2, "points": 2, "MB": 0, "turns": 0, "words": 0, "log10": 4, "dB": 2, "st": 2,
+    "words/s": 2, "PESQ": 2,
+}  # fmt: skip
+SHOWN_UNITS = ("%", "points", "s", "MB", "dB", "st", "words/s", "words")
 
 
 @dataclass(frozen=True)
@@ -27,6 +31,7 @@ class Figure:
         value: In `unit`; None where it could not be measured (the note says why).
         count: How many items it was measured on.
         interval: 95 % interval, in `unit`.
+        paper: What the FireRedTTS-2 paper reports, "" where it has no such figure.
     """
 
     key: str
@@ -36,6 +41,7 @@ class Figure:
     count: int
     note: str = ""
     interval: tuple[float, float] | None = None
+    paper: str = ""
 
     @property
     def goal(self) -> Goal | None:
@@ -50,6 +56,13 @@ class Figure:
         if not self.goal.is_met(self.value):
             return "fail"
         return "pass" if self.count >= self.goal.min_count else "too few"
+
+    @property
+    def shown_verdict(self) -> str:
+        """The verdict in words."""
+        if self.goal and self.verdict == "too few":
+            return f"met, but measured on {self.count} of {self.goal.min_count}"
+        return self.verdict
 
     def as_json(self) -> dict[str, Any]:
         goal = dataclasses.asdict(self.goal) if self.goal else None
@@ -101,7 +114,13 @@ def markdown(about: Row, parts: Sequence[Part]) -> str:
     lines = ["# Evaluation report", ""]
     lines += [f"- {key.replace('_', ' ')}: {value}" for key, value in about.items()]
     for part in parts:
-        lines += ["", f"## {part.name.capitalize()}", "", *_table(part.figures)]
+        lines += [
+            "",
+            f"## {part.name.capitalize()}",
+            "",
+            *_table(part.figures),
+            *_paper(part.figures),
+        ]
         lines += ["", *part.notes] if part.notes else []
         lines += _worst(part.rows)
     return "\n".join(lines) + "\n"
@@ -110,37 +129,40 @@ def markdown(about: Row, parts: Sequence[Part]) -> str:
 def _table(figures: Sequence[Figure]) -> list[str]:
     head = ["| Measure | Value | Goal | Result | Measured on |", "|---|---|---|---|---|"]
     return head + [
-        f"| {f.name} | {_value(f)} | {_goal(f)} | {_verdict(f)} | {f.count}"
+        f"| {f.name} | {_value(f)} | {shown_goal(f)} | {f.shown_verdict} | {f.count}"
         f"{'; ' + f.note if f.note else ''} |"
         for f in figures
     ]
 
 
+def _paper(figures: Sequence[Figure]) -> list[str]:
+    known = [f"{f.name} {f.paper}" for f in figures if f.paper]
+    return (
+        ["", f"The paper's, on other sets and by other judges: {'; '.join(known)}."]
+        if known
+        else []
+    )
+
+
 def _value(figure: Figure) -> str:
     if figure.value is None:
         return "-"
-    text = _number(figure.value, figure.unit)
+    text = shown_number(figure.value, figure.unit)
     if figure.interval:
-        low, high = (_number(bound, figure.unit) for bound in figure.interval)
+        low, high = (shown_number(bound, figure.unit) for bound in figure.interval)
         text += f" (95 %: {low} to {high})"
     return text
 
 
-def _number(value: float, unit: Unit) -> str:
-    suffix = f" {unit}" if unit in ("%", "points", "s", "MB") else ""
+def shown_number(value: float, unit: Unit) -> str:
+    suffix = f" {unit}" if unit in SHOWN_UNITS else ""
     return f"{value:.{DECIMALS.get(unit, 3)}f}{suffix}"
 
 
-def _goal(figure: Figure) -> str:
+def shown_goal(figure: Figure) -> str:
+    """A figure's goal in words, "" where it has none."""
     goal = figure.goal
-    return "" if goal is None else f"{goal.kind} {_number(goal.bound, figure.unit)}"
-
-
-def _verdict(figure: Figure) -> str:
-    goal = figure.goal
-    if goal and figure.verdict == "too few":
-        return f"met, but measured on {figure.count} of {goal.min_count}"
-    return figure.verdict
+    return "" if goal is None else f"{goal.kind} {shown_number(goal.bound, figure.unit)}"
 
 
 def _worst(rows: Sequence[Row]) -> list[str]:

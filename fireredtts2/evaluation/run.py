@@ -4,41 +4,41 @@ from __future__ import annotations
 
 import logging
 import platform
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal, Protocol, get_args
+from typing import Any, Protocol
 
 import torch
 
 from fireredtts2.checkpoint import CheckpointFolder
+from fireredtts2.evaluation.asr import ENGLISH
 from fireredtts2.evaluation.checksum import code_fingerprint, model_fingerprint
+from fireredtts2.evaluation.clone_part import clone_part, draw_items, make_studio
+from fireredtts2.evaluation.clone_readers import read_set
+from fireredtts2.evaluation.clone_sets import SetSource
+from fireredtts2.evaluation.codec_part import Decoder, codec_part, codec_part_missing
 from fireredtts2.evaluation.codec_round_trip import Codec
 from fireredtts2.evaluation.corpus import HeldOutClip, draw_clips, read_held_out
-from fireredtts2.evaluation.goals import RUNAWAY_TURNS
 from fireredtts2.evaluation.items import dialogue_items, extra_items, sentence_items
 from fireredtts2.evaluation.judges import Judges
-from fireredtts2.evaluation.parts import (
-    codec_part,
-    codec_part_missing,
-    dialogue_part,
-    runaways_part,
-    sentences_part,
-)
+from fireredtts2.evaluation.page.render import write_page
+from fireredtts2.evaluation.parts import dialogue_part, runaways_part, sentences_part
 from fireredtts2.evaluation.profiles import voice_profiles
 from fireredtts2.evaluation.report import Part, write_report
+from fireredtts2.evaluation.scorer import Scorer
 from fireredtts2.evaluation.sets import load_dialogues, load_sentences
+from fireredtts2.evaluation.settings import PARTS, EvaluationConfig, PartName
 from fireredtts2.evaluation.speaker import VoiceProfile
 from fireredtts2.evaluation.speed import SpeedRequest, run_probe, speed_part
 from fireredtts2.evaluation.synthesis import Item, Speaker, Studio
 from fireredtts2.voices import Voice, VoiceLibrary
 
+__all__ = ["PARTS", "Evaluation", "EvaluationConfig", "PartName", "TextToSpeech"]
+
 logger = logging.getLogger(__name__)
 
-PartName = Literal["wer", "dialogue", "runaways", "codec", "speed"]
 PACKAGE = Path(__file__).parents[1]
-PARTS: tuple[PartName, ...] = get_args(PartName)
 
 
 class TextToSpeech(Speaker, Protocol):
@@ -50,42 +50,7 @@ class TextToSpeech(Speaker, Protocol):
     @property
     def device(self) -> torch.device: ...
 
-
-@dataclass(frozen=True)
-class EvaluationConfig:
-    """What is measured.
-
-    Attributes:
-        model: "mini" or a checkpoint folder.
-        out: Folder of the report and the audio; what lies there of the same model is used again.
-        parts: Which parts; the report also shows parts of earlier runs of the same settings.
-        corpus: Folder of the speech corpus, for the codec part and the voices' recordings.
-        runaway_turns: How many turns the count of runaways wants in all.
-        threads: CPU threads of the judges.
-    """
-
-    model: str
-    out: Path
-    parts: Sequence[PartName] = PARTS
-    sentences: int = 100
-    dialogues: int = 10
-    codec_clips: int = 50
-    runaway_turns: int = RUNAWAY_TURNS
-    corpus: Path | None = None
-    asr_model: Path | None = None
-    device: str = "auto"
-    threads: int = 1
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        unknown = [part for part in self.parts if part not in PARTS]
-        if unknown or not self.parts:
-            raise ValueError(f"unknown parts {unknown}; parts: {', '.join(PARTS)}")
-        if self.codec_clips < 1 or self.runaway_turns < 0 or self.threads < 1:
-            raise ValueError(
-                "codec_clips and threads must be at least 1, runaway_turns at least 0; got "
-                f"{self.codec_clips}, {self.threads}, {self.runaway_turns}"
-            )
+    def make_voice(self, name: str, wav: Any, text: str) -> Voice: ...
 
 
 class Evaluation:
@@ -121,18 +86,29 @@ class Evaluation:
             if name in self.config.parts:
                 logger.info("measuring %s", name)
                 measure[name]().save(self._part_path(name), self.about)
-        found = [Part.load(self._part_path(name), self.about) for name in PARTS]
-        parts = [part for part in found if part is not None]
-        write_report(self.config.out, self.about, parts)
+        for source in self.config.sets:
+            logger.info("measuring %s", source.part_name)
+            self.clone_set(source).save(self._set_path(source.part_name), self.about)
+        parts = self._found_parts()
+        out = self.config.out
+        write_report(out, self.about, parts)
+        write_page(out / "report.html", self.about, parts, out, self.config.page_items)
         return parts
+
+    def _found_parts(self) -> list[Part]:
+        """The parts measured now and before, those of sets last."""
+        paths = [self._part_path(name) for name in PARTS]
+        paths += sorted(self._set_path("").parent.glob("set_*.json"))
+        found = [Part.load(path, self.about) for path in paths]
+        return [part for part in found if part is not None]
 
     # --- Parts --------------------------------------------------------------------------------
 
     def sentences(self) -> Part:
-        return sentences_part(self.studio, self._sentences, self.judges, self.profiles)
+        return sentences_part(self.studio, self._sentences, self.scorer, self.profiles)
 
     def dialogue(self) -> Part:
-        return dialogue_part(self.studio, self._dialogues, self.judges, self.profiles)
+        return dialogue_part(self.studio, self._dialogues, self.scorer, self.profiles)
 
     def runaways(self) -> Part:
         items = [*self._sentences, *self._dialogues]
@@ -145,7 +121,19 @@ class Evaluation:
         if not self.clips:
             return codec_part_missing("no held-out clips: name the corpus folder (--corpus)")
         clips = draw_clips(self.clips, self.config.codec_clips, self.config.seed)
-        return codec_part(self.tts.codec, clips, self.judges, self.tts.device)
+        folder = self.config.out / "audio" / "codec"
+        decoder = Decoder(self.tts.codec, folder, self._model_id, self.tts.device)
+        return codec_part(decoder, clips, self.scorer, self.config.out)
+
+    def clone_set(self, source: SetSource) -> Part:
+        """Speaks a set from disk in the voices of its prompts."""
+        config = self.config
+        items = draw_items(read_set(source, config.seed), config.set_items, config.seed)
+        studio = make_studio(self.tts, items, config.out / "audio", self._model_id)
+        scorer = self.scorer
+        if config.language != ENGLISH:
+            scorer = Scorer.in_folder(self._set_judges, config.out / "judged")
+        return clone_part(source, items, studio, scorer, config.seed, config.language)
 
     def speed(self) -> Part:
         request = SpeedRequest.usual(sorted(self.voices), self.config.seed)
@@ -179,6 +167,15 @@ class Evaluation:
         return self._load_judges()
 
     @cached_property
+    def _set_judges(self) -> Judges:
+        config = self.config
+        return Judges.load(config.asr_model, config.threads, config.language)
+
+    @cached_property
+    def scorer(self) -> Scorer:
+        return Scorer.in_folder(self.judges, self.config.out / "judged")
+
+    @cached_property
     def voices(self) -> dict[str, Voice]:
         """The model's own named voices, not those that the user has added."""
         library = VoiceLibrary([self.folder.voices_path])
@@ -188,8 +185,7 @@ class Evaluation:
     def studio(self) -> Studio:
         if not self.voices:
             raise ValueError(f"{self.folder.voices_path}: no named voices to speak in")
-        audio = self.config.out / "audio"
-        return Studio(self.tts, self.voices, audio, f"{self.about['weights']} {self.about['code']}")
+        return Studio(self.tts, self.voices, self.config.out / "audio", self._model_id)
 
     @cached_property
     def clips(self) -> list[HeldOutClip]:
@@ -213,8 +209,16 @@ class Evaluation:
         dialogues = load_dialogues(self.config.dialogues)
         return dialogue_items(dialogues, self.studio.voice_names, self.config.seed)
 
+    @property
+    def _model_id(self) -> str:
+        """Which weights and code speak: audio of others is made anew."""
+        return f"{self.about['weights']} {self.about['code']}"
+
     def _part_path(self, name: PartName) -> Path:
         return self.config.out / "parts" / f"{name}.json"
+
+    def _set_path(self, name: str) -> Path:
+        return self.config.out / "parts" / f"set_{name}.json"
 
     def _default_tts(self) -> TextToSpeech:
         from fireredtts2.fireredtts2 import FireRedTTS2

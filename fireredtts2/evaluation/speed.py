@@ -13,6 +13,7 @@ from statistics import median
 from typing import Any
 
 from fireredtts2.evaluation.goals import CPU_CORES
+from fireredtts2.evaluation.paper import with_paper
 from fireredtts2.evaluation.report import Figure, Part
 from fireredtts2.evaluation.sets import load_dialogues, load_sentences, voice_pair
 
@@ -101,7 +102,7 @@ def speed_part(measured: dict[str, Any]) -> Part:
         Figure("speed.loaded_memory", "Memory when loaded", measured["loaded_memory_mb"], "MB", 1),
     ]
     rows = [{"id": f"speed_{number}", **run} for number, run in enumerate(runs)]
-    return Part("speed", figures, rows)
+    return Part("speed", with_paper(figures, "speed"), rows)
 
 
 def _real_time_factor(runs: Sequence[dict[str, Any]]) -> float | None:

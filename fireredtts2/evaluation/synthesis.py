@@ -94,8 +94,11 @@ class Studio:
         """The item's audio: from the folder, or spoken now and kept."""
         kept = self._load(item)
         if kept is None:
-            kept = self._speak(item)
-            self._save(item, kept)
+            self._save(item, self._speak(item))
+            # What was kept, 16 bits, is judged: the same in this run and in one that goes on.
+            kept = self._load(item)
+        if kept is None:
+            raise RuntimeError(f"{item.id}: what was just written cannot be read again")
         return kept
 
     def _speak(self, item: Item) -> SpokenItem:
@@ -130,6 +133,8 @@ class Studio:
             return None
         values = json.loads(record.read_text(encoding="utf-8"))
         if values["model"] != self._model or values["item"] != item.as_json():
+            return None
+        if not all(self._wav(item, number).is_file() for number in range(len(item.lines))):
             return None
         audio = [
             soundfile.read(self._wav(item, number), dtype="float32")[0]

@@ -29,7 +29,7 @@ from recipes.mini.train_llm import MODEL
 
 STORED_TYPE = torch.float16
 PROMPT_SECONDS = (3.0, 5.0)
-PROMPT_KINDS = ("talk", "talk2", "pair", "sentence")
+PROMPT_KINDS = ("talk", "talk2")  # everyday words, which people read where voices are listed
 #: A template that puts any three words together: nobody wants these for a voice.
 NONSENSE = re.compile(r"We talked about the")
 MAX_BYTES = 95_000_000

@@ -1,8 +1,15 @@
+import json
+
 import numpy as np
 import pytest
 import torch
 
-from fireredtts2.evaluation.codec_round_trip import mel_distance, round_trip, score_round_trip
+from fireredtts2.evaluation.codec_round_trip import (
+    RoundTrip,
+    mel_distance,
+    round_trip,
+    score_round_trip,
+)
 from tests.evaluation.fakes import FakeCodec, fake_judges, tone
 
 
@@ -22,15 +29,14 @@ def test_the_round_trip_is_as_long_as_the_clip() -> None:
 
 
 def test_a_codec_that_loses_words_pays_for_them() -> None:
-    class CuttingCodec(FakeCodec):
-        def decode(self, codes: torch.Tensor) -> torch.Tensor:
-            return super().decode(codes)[..., :-240]  # 10 ms shorter: the fake hears text 0
-
     judges = fake_judges(["one two", "one two three"])
     audio = tone(200, 1.01)
-    kept = score_round_trip(FakeCodec(), audio, 24_000, "One two three.", judges)
+    kept = score_round_trip(audio, 24_000, audio, "One two three.", judges)
     assert (kept.original.words.errors, kept.decoded.words.errors) == (0, 0)
     assert kept.similarity == 1.0
-    lost = score_round_trip(CuttingCodec(), audio, 24_000, "One two three.", judges)
+    assert kept.mcd == 0
+    # 10 ms shorter: the fake hears text 0
+    lost = score_round_trip(audio, 24_000, audio[:-240], "One two three.", judges)
     assert lost.decoded.words.errors == 1
     assert lost.as_row()["word_errors_original"] == 0
+    assert RoundTrip.from_json(json.loads(json.dumps(lost.as_json()))).as_row() == lost.as_row()

@@ -1,0 +1,188 @@
+"""Names the best of several checkpoints, all measured on the same items."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from fireredtts2.evaluation.comparison import Difference, difference, pair_rows
+from fireredtts2.evaluation.judges import Judges
+from fireredtts2.evaluation.measures import SPEECH, Measure
+from fireredtts2.evaluation.report import Part, Row, shown_number, write_whole
+from fireredtts2.evaluation.run import Evaluation, TextToSpeech
+from fireredtts2.evaluation.settings import EvaluationConfig
+
+logger = logging.getLogger(__name__)
+
+RULE = (
+    "The lowest word error rate; of those that the paired 95 % bootstrap interval cannot tell from "
+    "it, the highest cosine to the voice; of those that cannot be told from that, the highest "
+    "DNSMOS; of equals, the one named first."
+)
+CRITERIA = tuple(m for key in ("wer", "similarity", "dnsmos") for m in SPEECH if m.key == key)
+PART_NAMES = ("sentences", "dialogue")
+
+LoadTTS = Callable[[str], TextToSpeech]
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A checkpoint and its rows."""
+
+    checkpoint: str
+    report: Path
+    rows: Sequence[Row]
+
+    def value(self, measure: Measure) -> float | None:
+        """A measure over all rows, in its unit."""
+        return measure.figure("choice", self.rows).value
+
+
+@dataclass(frozen=True)
+class Choice:
+    """Which checkpoint is the best, and why.
+
+    Attributes:
+        best: As it was named in the call.
+        reason: In words.
+        candidates: All, in the order of the call.
+    """
+
+    best: str
+    reason: str
+    candidates: Sequence[Candidate]
+
+    def as_json(self) -> dict[str, Any]:
+        rows = [
+            {
+                "checkpoint": c.checkpoint,
+                "report": str(c.report),
+                "items": len(c.rows),
+                **{m.key: c.value(m) for m in CRITERIA},
+            }
+            for c in self.candidates
+        ]
+        return {"best": self.best, "reason": self.reason, "rule": RULE, "candidates": rows}
+
+
+def choose(
+    checkpoints: Sequence[str | Path],
+    out: Path,
+    config: EvaluationConfig | None = None,
+    load_tts: LoadTTS | None = None,
+    load_judges: Callable[[], Judges] | None = None,
+) -> Choice:
+    """Measures checkpoints on the same items and names the best by `RULE`.
+
+    Args:
+        checkpoints: Folders, or "mini". What was measured before in `out` is not measured again.
+        out: A report of each goes to a folder below, and `choice.md` and `choice.json` into it.
+        config: How much is measured; by default the 100 sentences. Its `model` and `out` do not
+            count, and only the parts "wer" and "dialogue" decide.
+        load_tts: Loads a checkpoint; `FireRedTTS2` by default.
+        load_judges: Loads the judges, once for all.
+
+    Raises:
+        ValueError: Fewer than two checkpoints, one of them twice, or no part that decides.
+
+    Example:
+        >>> choice = choose(["step_1000", "step_2000"], Path("chosen"))  # doctest: +SKIP
+        >>> choice.best  # doctest: +SKIP
+        'step_2000'
+    """
+    names = [str(checkpoint) for checkpoint in checkpoints]
+    if len(names) < 2 or len(set(names)) < len(names):
+        raise ValueError(f"choosing needs at least two different checkpoints; got {names}")
+    config = config or EvaluationConfig("", out, ("wer",))
+    if not {"wer", "dialogue"} & set(config.parts):
+        raise ValueError(f"choosing needs the part wer or dialogue; got {', '.join(config.parts)}")
+    judges = cache(load_judges or (lambda: Judges.load(config.asr_model, config.threads)))
+    candidates = []
+    for number, name in enumerate(names):
+        logger.info("checkpoint %d of %d: %s", number + 1, len(names), name)
+        folder = out / f"{number:02d}_{Path(name).name}"
+        own = dataclasses.replace(config, model=name, out=folder)
+        load = None if load_tts is None else _loader(load_tts, name)
+        parts = Evaluation(own, load, judges).run()
+        candidates.append(Candidate(name, folder, _deciding_rows(parts)))
+    choice = pick(candidates)
+    write_whole(out / "choice.json", json.dumps(choice.as_json(), indent=1) + "\n")
+    write_whole(out / "choice.md", choice_markdown(choice))
+    return choice
+
+
+def pick(candidates: Sequence[Candidate]) -> Choice:
+    """Applies `RULE` to checkpoints that were measured on the same items.
+
+    Raises:
+        ValueError: There is no candidate.
+    """
+    if not candidates:
+        raise ValueError("nothing to choose from")
+    left = list(candidates)
+    reasons: list[str] = []
+    for measure in CRITERIA:
+        left, reason = _narrow(left, measure)
+        reasons.append(reason)
+        if len(left) == 1:
+            break
+    if len(left) > 1:
+        left = [_best(left, CRITERIA[-1])]
+    return Choice(left[0].checkpoint, " ".join(reasons), candidates)
+
+
+def _narrow(candidates: list[Candidate], measure: Measure) -> tuple[list[Candidate], str]:
+    """Those that cannot be told from the best by this measure."""
+    leader = _best(candidates, measure)
+    value = leader.value(measure)
+    if value is None:
+        return candidates, f"{measure.name}: not measured."
+    equals = [c for c in candidates if c is leader or _is_equal(leader, c, measure)]
+    shown = f"{measure.name}: {leader.checkpoint} has the best, {shown_number(value, measure.unit)}"
+    others = [c.checkpoint for c in equals if c is not leader]
+    if not others:
+        return equals, f"{shown}, and none of the others comes near it."
+    return equals, f"{shown}; not distinguishable from it: {', '.join(others)}."
+
+
+def _best(candidates: Sequence[Candidate], measure: Measure) -> Candidate:
+    """The first with the best value; those without one come last."""
+    sign = 1 if measure.better == "lower" else -1
+
+    def rank(candidate: Candidate) -> float:
+        value = candidate.value(measure)
+        return float("inf") if value is None else sign * value
+
+    return min(candidates, key=rank)
+
+
+def _is_equal(leader: Candidate, other: Candidate, measure: Measure) -> bool:
+    """Whether the paired interval holds 0; with too few items nothing can be told apart."""
+    found: Difference | None = difference(measure, pair_rows("", leader.rows, other.rows))
+    return found is not None and found.outcome not in ("better", "worse")
+
+
+def choice_markdown(choice: Choice) -> str:
+    """The choice as a page for people."""
+    lines = ["# Choice", "", f"The best: **{choice.best}**", "", choice.reason, ""]
+    lines += [f"Rule: {RULE}", "", f"| Checkpoint | {' | '.join(m.name for m in CRITERIA)} |"]
+    lines.append("|---" * (len(CRITERIA) + 1) + "|")
+    for candidate in choice.candidates:
+        values = [(candidate.value(m), m.unit) for m in CRITERIA]
+        cells = ["-" if value is None else shown_number(value, unit) for value, unit in values]
+        lines.append(f"| {candidate.checkpoint} | {' | '.join(cells)} |")
+    return "\n".join(lines) + "\n"
+
+
+def _deciding_rows(parts: Sequence[Part]) -> list[Row]:
+    return [row for part in parts if part.name in PART_NAMES for row in part.rows]
+
+
+def _loader(load_tts: LoadTTS, name: str) -> Callable[[], TextToSpeech]:
+    return lambda: load_tts(name)

@@ -1,0 +1,122 @@
+"""A set's part: every text spoken in the voice of its prompt, never heard before."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from fireredtts2.audio import read_audio
+from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
+from fireredtts2.evaluation.clips import for_judges
+from fireredtts2.evaluation.clone_sets import CloneItem, SetSource
+from fireredtts2.evaluation.kept_scores import array_digest
+from fireredtts2.evaluation.measures import REFERENCE
+from fireredtts2.evaluation.mel_cepstrum import warped_mcd
+from fireredtts2.evaluation.paper import with_paper
+from fireredtts2.evaluation.parts import heard_by, speech_figures, turn_row
+from fireredtts2.evaluation.report import Part
+from fireredtts2.evaluation.scorer import Scorer
+from fireredtts2.evaluation.speaker import SpeakerEncoder, VoiceProfile
+from fireredtts2.evaluation.synthesis import Item, SpokenTurn, Studio
+from fireredtts2.voices import Voice
+
+logger = logging.getLogger(__name__)
+
+
+class VoiceMaker(Protocol):
+    """The part of `FireRedTTS2` that makes voices."""
+
+    def make_voice(self, name: str, wav: Any, text: str) -> Voice: ...
+
+
+class PromptVoices(Mapping[str, Voice]):
+    """The voices of a set's prompts, each made when it is first asked for."""
+
+    def __init__(self, maker: VoiceMaker, items: Sequence[CloneItem]) -> None:
+        self._maker = maker
+        self._items = {item.voice_name: item for item in items}
+        self._made: dict[str, Voice] = {}
+
+    def __getitem__(self, name: str) -> Voice:
+        if name not in self._made:
+            item = self._items[name]
+            self._made[name] = self._maker.make_voice(name, item.prompt, item.prompt_text)
+        return self._made[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._items)
+
+    def __len__(self) -> int:
+        return len(self._items)
+
+
+def draw_items(items: Sequence[CloneItem], count: int, seed: int) -> list[CloneItem]:
+    """At most `count` items drawn by `seed`, in the set's order; all of them for 0."""
+    if not count or count >= len(items):
+        return list(items)
+    places = sorted(random.Random(seed).sample(range(len(items)), count))
+    return [items[place] for place in places]
+
+
+def clone_part(
+    source: SetSource,
+    items: Sequence[CloneItem],
+    studio: Studio,
+    scorer: Scorer,
+    seed: int,
+    language: str = "en",
+) -> Part:
+    """Word errors, likeness to the prompt, quality, prosody, and distance to the recording."""
+    name = source.part_name
+    rows = []
+    for number, item in enumerate(items):
+        spoken_item = Item(
+            f"{name}_{item.id}",
+            (("S1", item.text),),
+            {"S1": item.voice_name},
+            seed * 1_000 + number,
+        )
+        turn = studio.spoken(spoken_item).turns[0]
+        profiles = _profiles(item, scorer.judges.speaker)
+        rows.append(
+            {
+                **turn_row(turn, scorer.turn(turn, profiles)),
+                "voice": item.prompt.name,
+                "mcd": _mcd(item, turn, scorer),
+                "audio_prompt": str(item.prompt.resolve()),
+                "audio_reference": str(item.reference.resolve()) if item.reference else None,
+            }
+        )
+    figures = speech_figures(name, rows, REFERENCE)
+    notes = [
+        heard_by(scorer.judges),
+        "The cosine is to the prompt's own recording, by resemblyzer; published tables use a WavLM "
+        "verifier, whose cosines are other numbers.",
+    ]
+    return Part(name, with_paper(figures, source.kind, language), rows, notes)
+
+
+def _profiles(item: CloneItem, encoder: SpeakerEncoder | None) -> dict[str, VoiceProfile]:
+    if encoder is None:
+        return {}
+    prompt = read_audio(item.prompt, INPUT_RATE_HZ).numpy()
+    embedding = encoder.embed(prompt)[None]
+    return {item.voice_name: VoiceProfile(item.voice_name, embedding, "prompt")}
+
+
+def _mcd(item: CloneItem, turn: SpokenTurn, scorer: Scorer) -> float | None:
+    """Distance to the recording of the same text, where there is one."""
+    if item.reference is None or not len(turn.audio):
+        return None
+    recording = read_audio(item.reference, INPUT_RATE_HZ).numpy()
+    inputs = {"audio": array_digest(turn.audio), "recording": array_digest(recording)}
+    spoken = for_judges(turn.audio, OUTPUT_RATE_HZ)
+    return scorer.number(f"{turn.id}_mcd", inputs, lambda: warped_mcd(recording, spoken))
+
+
+def make_studio(tts: Any, items: Sequence[CloneItem], folder: Path, model: str) -> Studio:
+    """A studio that speaks in the voices of the set's prompts."""
+    return Studio(tts, PromptVoices(tts, items), folder, model)

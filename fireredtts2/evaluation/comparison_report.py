@@ -1,0 +1,50 @@
+"""Writes a comparison: `comparison.md`, `comparison.json` and `comparison.html`."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from fireredtts2.evaluation.comparison import Comparison, Difference
+from fireredtts2.evaluation.page.side_by_side import (
+    PAGE_ITEMS,
+    signed,
+    write_comparison_page,
+)
+from fireredtts2.evaluation.report import shown_number, write_whole
+
+RULE = (
+    "Differences are those of the second less the first, over the items that both have. A verdict "
+    'other than "not distinguishable" means that the 95 % interval of the difference (bootstrap, '
+    "the same items drawn for both sides) leaves 0 out. One verdict in twenty is chance."
+)
+
+
+def write_comparison(out: Path, comparison: Comparison, num_items: int = PAGE_ITEMS) -> None:
+    """Writes all three files into a folder, which is made."""
+    values = json.dumps(comparison.as_json(), indent=1, ensure_ascii=False)
+    write_whole(out / "comparison.json", values + "\n")
+    write_whole(out / "comparison.md", comparison_markdown(comparison))
+    write_comparison_page(out / "comparison.html", comparison, RULE, num_items)
+
+
+def comparison_markdown(comparison: Comparison) -> str:
+    """The comparison as a page for people."""
+    lines = ["# Comparison", ""]
+    for name, report in (("First", comparison.first), ("Second", comparison.second)):
+        about = report.about
+        keys = ("model", "weights", "code", "seed")
+        known = [f"{key} {about[key]}" for key in keys if key in about]
+        lines.append(f"- {name}: {report.folder}, {', '.join(known)}")
+    lines.append(f"- {len(comparison.pairs)} items in both, {comparison.missing} in only one")
+    lines += ["", RULE, ""]
+    lines += ["| Part | Measure | First | Second | Difference | The second is | Items |"]
+    lines += ["|---|---|---|---|---|---|---|"]
+    return "\n".join([*lines, *(_row(d) for d in comparison.differences)]) + "\n"
+
+
+def _row(d: Difference) -> str:
+    first, second = (shown_number(x, d.unit) for x in (d.first, d.second))
+    change, low, high = (signed(x, d.unit) for x in (d.difference, *d.interval))
+    shown = f"{change} (95 %: {low} to {high})"
+    return f"| {' | '.join((d.part, d.name, first, second, shown, d.outcome, str(d.count)))} |"
