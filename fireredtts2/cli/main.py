@@ -11,7 +11,7 @@ from typing import Annotated
 
 import typer
 
-from fireredtts2.cli import adapter, check, models, serve, speak, studio, train, voices
+from fireredtts2.cli import adapter, check, models, serve, speak, studio, train, voices, watermark
 from fireredtts2.cli.errors import ExitCode
 from fireredtts2.cli.examples import epilog
 
@@ -38,6 +38,7 @@ app.command("serve", epilog=epilog("serve"))(serve.serve)
 app.command("studio", epilog=epilog("studio"))(studio.studio)
 app.command("train", epilog=epilog("train"))(train.train)
 app.add_typer(adapter.app, name="adapter")
+app.add_typer(watermark.app, name="watermark")
 app.command("doctor", epilog=epilog("doctor"))(check.doctor)
 app.command(
     "evaluate",

@@ -112,6 +112,14 @@ Runaway = Annotated[
         rich_help_panel="Sampling",
     ),
 ]
+Adapter = Annotated[
+    str | None,
+    typer.Option(
+        "--adapter",
+        help="A fine-tuned adapter's folder, or its name in the checkpoint.",
+        rich_help_panel="Model",
+    ),
+]
 GenType = Annotated[
     Kind,
     typer.Option(

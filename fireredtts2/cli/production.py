@@ -53,11 +53,12 @@ class Production:
     gen_type: str = "dialogue"
     names: Mapping[str, str] = field(default_factory=dict)
     on_runaway: str = "error"
+    adapter: str | None = None
 
     def run(self, speak: Speak) -> None:
         """Speaks, and hands every chunk to every sink as soon as it is made."""
         with speech_progress(self.quiet) as show:
-            tts = load_model(self.model, self.device, self.dtype, self.gen_type)
+            tts = load_model(self.model, self.device, self.dtype, self.gen_type, self.adapter)
             start = time.perf_counter()
             try:
                 tally = self._deliver(speak(tts, show))
@@ -104,7 +105,11 @@ class Production:
 
 
 def load_model(
-    model: str, device: str = "auto", dtype: str = "auto", gen_type: str = "dialogue"
+    model: str,
+    device: str = "auto",
+    dtype: str = "auto",
+    gen_type: str = "dialogue",
+    adapter: str | None = None,
 ) -> FireRedTTS2:
     """Loads a checkpoint; what is wrong with it, and not with the options, has its own code."""
     with blamed_on(ExitCode.USAGE):
@@ -114,4 +119,5 @@ def load_model(
     logger.debug("loading %s on %s", model, resolved)
     with blamed_on(ExitCode.MODEL):
         # NOTE: the name, not `resolved`: the choice of number type depends on "auto".
-        return FireRedTTS2(model, cast(GenType, gen_type), device, dtype=cast(DTypeName, dtype))
+        kind, number_type = cast(GenType, gen_type), cast(DTypeName, dtype)
+        return FireRedTTS2(model, kind, device, dtype=number_type, adapter=adapter)

@@ -41,6 +41,7 @@ def say(
     on_runaway: options.Runaway = options.OnRunaway.error,
     model: options.Model = options.DEFAULT_MODEL,
     gen_type: options.GenType = options.Kind.dialogue,
+    adapter: options.Adapter = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quiet: options.Quiet = False,
@@ -54,7 +55,14 @@ def say(
         words = read_standard_input() if text == STANDARD_INPUT else text
         chosen = None if voice is None else named_voice(voice)
     production = Production(
-        outputs, model, device, dtype, quiet, gen_type.value, on_runaway=on_runaway.value
+        outputs,
+        model,
+        device,
+        dtype,
+        quiet,
+        gen_type.value,
+        on_runaway=on_runaway.value,
+        adapter=adapter,
     )
     how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)
@@ -96,6 +104,7 @@ def dialogue(
     turn_limit: options.TurnLimit = None,
     on_runaway: options.Runaway = options.OnRunaway.error,
     model: options.Model = options.DEFAULT_MODEL,
+    adapter: options.Adapter = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     quiet: options.Quiet = False,
@@ -111,7 +120,14 @@ def dialogue(
         lines = parse_script(read_standard_input()) if is_piped else read_script(script)
         voices = {**lines.voices, **cast_voices(voice or [], lines)}
     production = Production(
-        outputs, model, device, dtype, quiet, names=lines.names, on_runaway=on_runaway.value
+        outputs,
+        model,
+        device,
+        dtype,
+        quiet,
+        names=lines.names,
+        on_runaway=on_runaway.value,
+        adapter=adapter,
     )
     how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)

@@ -49,6 +49,7 @@ def create_app(config: ServingConfig, tts: FireRedTTS2 | None = None) -> FastAPI
         dtype=config.dtype,
         num_slots=config.num_slots,
         compile=config.compile,
+        adapters=config.adapters,
     )
     loaded.studio.prepare()  # nobody shall wait for what a device captures
     if config.voices_path is not None:

@@ -16,13 +16,13 @@ import torch
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.audio_encoders import AAC_BITS_PER_S
-from fireredtts2.audio_writer import AudioStreamWriter, open_audio_writer
+from fireredtts2.audio_writer import open_audio_writer
 from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.serving.marking import NewMarker, Write, marked_write, unmarked
 from fireredtts2.speech import AudioChunk
 from fireredtts2.subtitles import to_srt, to_vtt
 
 SILENCE_BLOCK = 60 * OUTPUT_RATE_HZ
-Write = Callable[[torch.Tensor], None]
 SUFFIXES = {"opus": ".ogg"}
 
 
@@ -47,6 +47,7 @@ class Wanted:
         title: of the whole.
         chapters: of an M4B file, which has to know them from the start.
         names: of speakers.
+        new_marker: of each file's watermark.
     """
 
     formats: Sequence[str] = ()
@@ -56,6 +57,7 @@ class Wanted:
     title: str | None = None
     chapters: Sequence[ChapterMark] = ()
     names: Callable[[str], str] = str
+    new_marker: NewMarker = unmarked
 
 
 @dataclass(frozen=True)
@@ -95,7 +97,7 @@ def assemble(chunks: Iterable[AudioChunk], folder: Path, wanted: Wanted) -> list
     turns: list[SpokenTurn] = []
     with ExitStack() as stack:
         names, writes = _open_audio(stack, folder, wanted)
-        stems = _Stems(stack, folder) if wanted.stems else None
+        stems = _Stems(stack, folder, wanted.new_marker) if wanted.stems else None
         for chunk in chunks:
             for write in writes:
                 write(chunk.audio)
@@ -129,11 +131,11 @@ def _open_audio(stack: ExitStack, folder: Path, wanted: Wanted) -> tuple[list[st
         name = "audio" + SUFFIXES.get(format, f".{format}")
         names.append(name)
         if format == "m4b":
-            opened = m4b_writer(folder / name, wanted.title, wanted.chapters)
-            writes.append(stack.enter_context(opened))
+            write = stack.enter_context(m4b_writer(folder / name, wanted.title, wanted.chapters))
         else:
-            writer = open_audio_writer(folder / name, OUTPUT_RATE_HZ, format)
-            writes.append(stack.enter_context(writer).write)
+            opened = open_audio_writer(folder / name, OUTPUT_RATE_HZ, format)
+            write = stack.enter_context(opened).write
+        writes.append(marked_write(stack, write, wanted.new_marker()))
     return names, writes
 
 
@@ -151,9 +153,9 @@ def _write_texts(turns: Sequence[SpokenTurn], folder: Path, wanted: Wanted) -> l
 class _Stems:
     """A track a speaker: silence while others speak."""
 
-    def __init__(self, stack: ExitStack, folder: Path) -> None:
-        self._stack, self._folder = stack, folder
-        self._tracks: dict[str, AudioStreamWriter] = {}
+    def __init__(self, stack: ExitStack, folder: Path, new_marker: NewMarker) -> None:
+        self._stack, self._folder, self._new_marker = stack, folder, new_marker
+        self._tracks: dict[str, Write] = {}
         self._num_samples = 0
 
     @property
@@ -164,12 +166,15 @@ class _Stems:
         if chunk.speaker not in self._tracks:
             path = self._folder / f"stem_{chunk.speaker}.wav"
             opened = open_audio_writer(path, OUTPUT_RATE_HZ, "wav")
-            track = self._tracks[chunk.speaker] = self._stack.enter_context(opened)
+            track = marked_write(
+                self._stack, self._stack.enter_context(opened).write, self._new_marker()
+            )
+            self._tracks[chunk.speaker] = track
             for start in range(0, self._num_samples, SILENCE_BLOCK):
-                track.write(torch.zeros(min(SILENCE_BLOCK, self._num_samples - start)))
+                track(torch.zeros(min(SILENCE_BLOCK, self._num_samples - start)))
         for speaker, track in self._tracks.items():
             is_speaking = speaker == chunk.speaker
-            track.write(chunk.audio if is_speaking else torch.zeros_like(chunk.audio))
+            track(chunk.audio if is_speaking else torch.zeros_like(chunk.audio))
         self._num_samples += chunk.audio.shape[0]
 
 

@@ -9,15 +9,18 @@ from typing import Any, TypeVar
 
 import anyio
 import anyio.to_thread
+import numpy as np
 from fastapi.responses import StreamingResponse
 from starlette.types import Receive, Scope, Send
 
 from fireredtts2.audio_writer import AudioStreamWriter
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.serving.errors import as_api_error, body_of
+from fireredtts2.serving.marking import marked
 from fireredtts2.serving.schemas import ResponseFormat
 from fireredtts2.serving.tempo import Tempo
 from fireredtts2.speech import AudioChunk
+from fireredtts2.watermark import Marker
 
 MEDIA_TYPES: dict[ResponseFormat, str] = {
     "mp3": "audio/mpeg",
@@ -82,7 +85,11 @@ class ChunkReader:
 
 
 async def encoded(
-    first: AudioChunk | None, reader: ChunkReader, format: ResponseFormat, speed: float
+    first: AudioChunk | None,
+    reader: ChunkReader,
+    format: ResponseFormat,
+    speed: float,
+    marker: Marker | None = None,
 ) -> AsyncGenerator[bytes, None]:
     """A response's bytes: what there is as soon as it is there.
 
@@ -91,6 +98,7 @@ async def encoded(
         reader: the others.
         format: of the bytes.
         speed: 1 as it was spoken.
+        marker: of this response's watermark.
     """
     spool = Spool()
     tempo = None if speed == 1.0 else Tempo(speed, OUTPUT_RATE_HZ)
@@ -100,12 +108,12 @@ async def encoded(
         chunk = first
         while chunk is not None:
             audio = chunk.audio.numpy()
-            writer.write(audio if tempo is None else tempo.push(audio))
+            writer.write(marked(audio if tempo is None else tempo.push(audio), marker))
             if data := spool.take():
                 yield data
             chunk = await reader.next()
-        if tempo is not None:
-            writer.write(tempo.flush())
+        rest = np.zeros(0, np.float32) if tempo is None else tempo.flush()
+        writer.write(marked(rest, marker, is_last=True))
         writer.close()
         if data := spool.take():
             yield data

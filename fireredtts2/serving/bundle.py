@@ -17,6 +17,7 @@ from starlette.background import BackgroundTask
 from fireredtts2.script import Script
 from fireredtts2.serving.assembly import Wanted, assemble
 from fireredtts2.serving.errors import ApiError, as_api_error
+from fireredtts2.serving.marking import NewMarker, unmarked
 from fireredtts2.serving.schemas import DialogueRequest
 from fireredtts2.speech import AudioChunk
 
@@ -29,6 +30,7 @@ async def bundled(
     script: Script,
     start: Callable[[], Iterator[AudioChunk]],
     limiter: anyio.CapacityLimiter,
+    new_marker: NewMarker = unmarked,
 ) -> FileResponse:
     """Makes it; stops where nobody waits for it any more.
 
@@ -38,7 +40,7 @@ async def bundled(
     if asked.speed != 1.0 or asked.stream_format != "audio":
         raise ApiError(400, "`return` is for whole files: leave `speed` at 1 and `stream_format` "
                        "at audio", param="return")  # fmt: skip
-    wanted = _wanted(asked, script)
+    wanted = _wanted(asked, script, new_marker)
     folder = tempfile.TemporaryDirectory(prefix="fireredtts2_")
     gone = threading.Event()
     path = Path(folder.name) / "dialogue.zip"
@@ -103,7 +105,7 @@ async def _watch(request: Request, gone: threading.Event) -> None:
     gone.set()
 
 
-def _wanted(asked: DialogueRequest, script: Script) -> Wanted:
+def _wanted(asked: DialogueRequest, script: Script, new_marker: NewMarker) -> Wanted:
     parts = asked.returns or []
     return Wanted(
         formats=[asked.response_format] if "audio" in parts else [],
@@ -111,4 +113,5 @@ def _wanted(asked: DialogueRequest, script: Script) -> Wanted:
         stems="stems" in parts,
         turns="turns" in parts,
         names=lambda speaker: script.names.get(speaker, speaker),
+        new_marker=new_marker,
     )

@@ -131,5 +131,6 @@ def configured(app: FastAPI, forwarded_allow_ips: str = "127.0.0.1") -> uvicorn.
         server_header=False,
         ws_max_size=MAX_WEBSOCKET_BYTES,
     )
-    hide(server.keys.secrets)
+    watermark = server.config.watermark
+    hide([*server.keys.secrets, *([watermark.secret] if watermark else [])])
     return config

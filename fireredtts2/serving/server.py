@@ -39,6 +39,7 @@ from fireredtts2.serving.turn_list import ONE_VOICE, PAUSE, read_turns, with_voi
 from fireredtts2.serving.upload_decoder import DecodeError, UploadDecoder
 from fireredtts2.speech import AudioChunk
 from fireredtts2.voices import Voice, VoiceLibrary
+from fireredtts2.watermark import Marker
 
 #: Below the folder of voices: a folder for each key, named by its hash.
 KEYS_FOLDER = "keys"
@@ -187,8 +188,8 @@ class Server:
             voice = self._voice(asked)
             if parts is not None:
                 cast = {} if voice is None else {ONE_VOICE: voice}
-                return self.tts.stream_dialogue(parts.turns, cast, **options(asked))
-            return self.tts.stream_say(asked.input, voice, **options(asked))
+                return self.tts.stream_dialogue(parts.turns, cast, **self.options(asked))
+            return self.tts.stream_say(asked.input, voice, **self.options(asked))
 
         return start
 
@@ -207,12 +208,30 @@ class Server:
         voices = {speaker: self.voice(name) for speaker, name in named.items()}
         holds = asked.hold_turns or asked.returns is not None
         return script, lambda: self.tts.stream_dialogue(
-            script.turns, voices, hold_turns=holds, **options(asked)
+            script.turns, voices, hold_turns=holds, **self.options(asked)
         )
+
+    def options(self, asked: SpeechRequest | DialogueRequest) -> dict[str, Any]:
+        """Those that were given, and the adapter that `model` names."""
+        values = {"seed": asked.seed, "temperature": asked.temperature, "topk": asked.topk}
+        given = {name: value for name, value in values.items() if value is not None}
+        return {"on_runaway": "cut", "adapter": self.adapter_of(asked.model), **given}
+
+    def adapter_of(self, model: str) -> str:
+        """The adapter that a request's `model` means; "" where it means the model itself.
+
+        Clients send all kinds of names, which mean the model that is loaded.
+        """
+        return model if model in self.tts.studio.adapters else ""
 
     def counted(self, route: str, start: Callable[[], Chunks]) -> Callable[[], Chunks]:
         """The same start, with how it went counted."""
         return lambda: self._counted(route, start())
+
+    def marker(self) -> Marker | None:
+        """A new response's watermark; None where there are none."""
+        key = self.config.watermark
+        return None if key is None else Marker(key)
 
     @property
     def limiter(self) -> anyio.CapacityLimiter:
@@ -246,7 +265,7 @@ class Server:
             self.metrics.requests.labels(route, "refused").inc()
             raise as_api_error(error) from error
         self.metrics.first_audio.observe(time.perf_counter() - began)
-        pieces = encoded(first, reader, asked.response_format, asked.speed)
+        pieces = encoded(first, reader, asked.response_format, asked.speed, self.marker())
         if asked.stream_format == "sse":
             return SoundResponse(as_events(pieces, marks), "text/event-stream")
         # NOTE: an error from here on breaks the transfer off: a part must not pass for the whole.
@@ -338,10 +357,3 @@ def _closed(chunks: Chunks) -> None:
     close = getattr(chunks, "close", None)
     if close is not None:
         close()
-
-
-def options(asked: SpeechRequest | DialogueRequest) -> dict[str, Any]:
-    """Those that were given."""
-    values = {"seed": asked.seed, "temperature": asked.temperature, "topk": asked.topk}
-    given = {name: value for name, value in values.items() if value is not None}
-    return {"on_runaway": "cut", **given}

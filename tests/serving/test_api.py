@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+import torch
 from fastapi.testclient import TestClient
 
 from fireredtts2 import FireRedTTS2
+from fireredtts2.adapters import Adapter, AdapterConfig
 from fireredtts2.audio import read_audio
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.serving.app import create_app
 from fireredtts2.serving.config import ServingConfig
 from fireredtts2.serving.tempo import Tempo
-from tests.tiny import script_turns
+from tests.tiny import llm, script_turns
 
 pytest_plugins = ("tests.speaking",)
 FRAMES = 12
@@ -302,3 +304,32 @@ def test_a_turn_that_fails_is_said_and_the_server_goes_on(
 def test_settings_that_are_refused(values: dict, message: str):
     with pytest.raises(ValueError, match=message):
         ServingConfig(**values)
+
+
+def test_the_model_of_a_request_may_be_an_adapter(voiced_checkpoint: Path, tmp_path: Path) -> None:
+    generator = torch.Generator().manual_seed(0)
+    width = llm().backbone.config.embed_dim
+    pairs = {
+        "backbone.layers.0.attn.output_proj": (
+            torch.randn(2, width, generator=generator),
+            torch.randn(width, 2, generator=generator),
+        )
+    }
+    Adapter(AdapterConfig(2, 8.0, "dialogue", "tiny"), pairs).save(tmp_path / "anna")
+    tts = FireRedTTS2(voiced_checkpoint, device="cpu", num_slots=2, adapters=[tmp_path / "anna"])
+    script_turns(tts.studio.engine, *[6] * 100)
+    with client_of(tts, tmp_path) as client:
+        names = [one["id"] for one in client.get("/v1/models").json()["data"]]
+        assert "anna" in names
+
+        def heard(**values: object) -> bytes:
+            body = {"input": "Hello there.", "response_format": "pcm", "seed": 1, **values}
+            return client.post("/v1/audio/speech", json=body).content
+
+        sound = {name: heard(model=name) for name in ("tts-1", "x", "anna")}
+        assert sound["tts-1"] == sound["x"]
+        assert sound["anna"] != sound["x"]
+        opened = client.post("/v1/sessions", json={"model": "anna", "seed": 1,
+                                                   "voices": {"S1": "af_heart"}})  # fmt: skip
+        again = heard(session_id=opened.json()["id"])
+        assert len(again) == len(sound["anna"])

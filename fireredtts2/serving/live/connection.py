@@ -183,7 +183,7 @@ class LiveConnection:
             self._server,
             session.exchange,
             outlet,
-            lambda: VoiceTrack(asked.format, asked.speed),
+            lambda: VoiceTrack(asked.format, asked.speed, marker=self._server.marker()),
             self._limits,
             asked.speed,
         )

@@ -113,7 +113,7 @@ class StreamInput:
             self._server,
             session.exchange,
             self,
-            lambda: VoiceTrack(output.format, rate_hz=output.rate_hz),
+            lambda: VoiceTrack(output.format, rate_hz=output.rate_hz, marker=self._server.marker()),
             self._server.config.live,
         )
 

@@ -7,8 +7,10 @@ import numpy as np
 from fireredtts2.audio_writer import AudioStreamWriter
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.serving.audio_stream import Spool
+from fireredtts2.serving.marking import marked
 from fireredtts2.serving.schemas import ResponseFormat
 from fireredtts2.serving.tempo import Tempo
+from fireredtts2.watermark import Marker
 
 
 class VoiceTrack:
@@ -18,11 +20,17 @@ class VoiceTrack:
         format: of the bytes.
         speed: 1 as it was spoken.
         rate_hz: of the bytes.
+        marker: of this turn's watermark.
     """
 
     def __init__(
-        self, format: ResponseFormat, speed: float = 1.0, rate_hz: int = OUTPUT_RATE_HZ
+        self,
+        format: ResponseFormat,
+        speed: float = 1.0,
+        rate_hz: int = OUTPUT_RATE_HZ,
+        marker: Marker | None = None,
     ) -> None:
+        self._marker = marker
         self._spool = Spool()
         self._tempo = None if speed == 1.0 else Tempo(speed, OUTPUT_RATE_HZ)
         self._resampler = None if rate_hz == OUTPUT_RATE_HZ else _resampler(rate_hz)
@@ -41,6 +49,7 @@ class VoiceTrack:
         return data + self._spool.take()
 
     def _written(self, audio: np.ndarray, is_last: bool = False) -> bytes:
+        audio = marked(audio, self._marker, is_last)
         if self._resampler is not None:
             audio = self._resampler.resample_chunk(audio, last=is_last)
         if audio.size:

@@ -23,7 +23,8 @@ def dialogue_routes(server: Server) -> APIRouter:
         script, start = server.dialogue(asked) if is_new else session_dialogue(server, asked)
         if asked.returns is not None:
             counted = server.counted("dialogue", start)
-            return await bundled(request, asked, script, counted, server.limiter)
+            limiter, marker = server.limiter, server.marker
+            return await bundled(request, asked, script, counted, limiter, marker)
         marks = TurnMarks(script.turns, asked.speed)
         return await server.answer("dialogue", lambda: marks.watched(start()), asked, marks.take)
 

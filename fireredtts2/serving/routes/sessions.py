@@ -24,6 +24,7 @@ class SessionRequest(BaseModel):
     voices: Annotated[dict[str, str], Field(max_length=4)] = Field(
         default_factory=dict, description="voices by speaker, S1 to S4; others may come later"
     )
+    model: str = "fireredtts2"
     seed: Seed = None
     temperature: Temperature = None
     topk: TopK = None
@@ -36,7 +37,12 @@ def session_routes(server: Server) -> APIRouter:
     @router.post("", status_code=201)
     async def add(asked: SessionRequest) -> dict[str, object]:
         """A conversation; `session_id` of `POST /v1/audio/speech` and `dialogue` speaks in it."""
-        values = {"seed": asked.seed, "temperature": asked.temperature, "topk": asked.topk}
+        values = {
+            "seed": asked.seed,
+            "temperature": asked.temperature,
+            "topk": asked.topk,
+            "adapter": server.adapter_of(asked.model),
+        }
         session = await anyio.to_thread.run_sync(server.new_session, asked.voices, values)
         return session.about()
 

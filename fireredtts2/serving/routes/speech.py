@@ -23,10 +23,10 @@ def speech_routes(server: Server) -> APIRouter:
 
     @router.get("/models")
     async def models() -> dict[str, object]:
-        """What `model` may be; all names mean the model that is loaded."""
+        """What `model` may be: the model that is loaded, or one of its adapters."""
         listed = [
             {"id": name, "object": "model", "created": 0, "owned_by": "fireredtts2"}
-            for name in MODEL_NAMES
+            for name in (*MODEL_NAMES, *server.tts.studio.adapters)
         ]
         return {"object": "list", "data": listed}
 
