@@ -40,6 +40,7 @@ from recipes.mini.train_llm import MODEL
 
 log = logging.getLogger(__name__)
 RECORDINGS = 12  # of a voice, to compare with
+MIN_RECORDING_S = 2
 CANDIDATES = 30  # clips of a voice that are decoded
 FINALISTS = 5  # of these, the ones that the model speaks with
 SENTENCES = (
@@ -100,7 +101,8 @@ class Chooser:
         return word_errors(normalize(text), normalize(heard))
 
     def _recordings(self, speaker: str) -> list[Row]:
-        held_out = [r for r in self.rows[speaker] if is_held_out(r["id"]) and r["seconds"] > 2]
+        long = MIN_RECORDING_S * OUTPUT_RATE_HZ
+        held_out = [r for r in self.rows[speaker] if is_held_out(r["id"]) and r["samples"] > long]
         return held_out[:RECORDINGS]
 
     def _candidates(self, speaker: str) -> Iterator[Row]:
