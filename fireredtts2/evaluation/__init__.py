@@ -2,8 +2,9 @@
 
 from fireredtts2.evaluation.choice import Choice, choose
 from fireredtts2.evaluation.clips import ClipScores, score_clips
-from fireredtts2.evaluation.comparison import Comparison, SavedReport, compare
+from fireredtts2.evaluation.comparison import Comparison, compare
 from fireredtts2.evaluation.judges import Judges
+from fireredtts2.evaluation.saved_report import SavedReport
 
 __all__ = [
     "Choice",

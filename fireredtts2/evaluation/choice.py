@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import json
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from typing import Any
 
+from fireredtts2.checkpoint import MINI, CheckpointFolder
 from fireredtts2.evaluation.comparison import Difference, difference, pair_rows
 from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.measures import SPEECH, Measure
 from fireredtts2.evaluation.report import Part, Row, shown_number, write_whole
 from fireredtts2.evaluation.run import Evaluation, TextToSpeech
-from fireredtts2.evaluation.settings import EvaluationConfig
+from fireredtts2.evaluation.settings import EvaluationConfig, PartName
 
 logger = logging.getLogger(__name__)
 
@@ -26,7 +28,9 @@ RULE = (
     "DNSMOS; of equals, the one named first."
 )
 CRITERIA = tuple(m for key in ("wer", "similarity", "dnsmos") for m in SPEECH if m.key == key)
-PART_NAMES = ("sentences", "dialogue")
+#: The parts that decide -> their names in the report.
+PART_NAMES: Mapping[PartName, str] = {"wer": "sentences", "dialogue": "dialogue"}
+PATH_DIGITS = 8
 
 LoadTTS = Callable[[str], TextToSpeech]
 
@@ -84,12 +88,14 @@ def choose(
         checkpoints: Folders, or "mini". What was measured before in `out` is not measured again.
         out: A report of each goes to a folder below, and `choice.md` and `choice.json` into it.
         config: How much is measured; by default the 100 sentences. Its `model` and `out` do not
-            count, and only the parts "wer" and "dialogue" decide.
+            count, and only the parts "wer" and "dialogue" and the sets decide.
         load_tts: Loads a checkpoint; `FireRedTTS2` by default.
         load_judges: Loads the judges, once for all.
 
     Raises:
-        ValueError: Fewer than two checkpoints, one of them twice, or no part that decides.
+        ValueError: Fewer than two checkpoints, one of them twice, one that is none, or no part
+            that decides.
+        EvaluationError: A part of one failed; called again, it goes on with what was measured.
 
     Example:
         >>> choice = choose(["step_1000", "step_2000"], Path("chosen"))  # doctest: +SKIP
@@ -97,20 +103,24 @@ def choose(
         'step_2000'
     """
     names = [str(checkpoint) for checkpoint in checkpoints]
-    if len(names) < 2 or len(set(names)) < len(names):
+    folders = [_report_folder(out, name) for name in names]
+    if len(names) < 2 or len(set(folders)) < len(names):
         raise ValueError(f"choosing needs at least two different checkpoints; got {names}")
     config = config or EvaluationConfig("", out, ("wer",))
-    if not {"wer", "dialogue"} & set(config.parts):
-        raise ValueError(f"choosing needs the part wer or dialogue; got {', '.join(config.parts)}")
+    deciding = _deciding_parts(config)
+    if not deciding:
+        given = ", ".join(config.parts)
+        raise ValueError(f"choosing needs the part wer or dialogue, or a set; got {given}")
+    for name in names:
+        CheckpointFolder(name)  # a wrong name is told now, not after the others were measured
     judges = cache(load_judges or (lambda: Judges.load(config.asr_model, config.threads)))
     candidates = []
-    for number, name in enumerate(names):
-        logger.info("checkpoint %d of %d: %s", number + 1, len(names), name)
-        folder = out / f"{number:02d}_{Path(name).name}"
+    for number, (name, folder) in enumerate(zip(names, folders, strict=True), start=1):
+        logger.info("checkpoint %d of %d: %s", number, len(names), name)
         own = dataclasses.replace(config, model=name, out=folder)
         load = None if load_tts is None else _loader(load_tts, name)
         parts = Evaluation(own, load, judges).run()
-        candidates.append(Candidate(name, folder, _deciding_rows(parts)))
+        candidates.append(Candidate(name, folder, _rows(parts, deciding)))
     choice = pick(candidates)
     write_whole(out / "choice.json", json.dumps(choice.as_json(), indent=1) + "\n")
     write_whole(out / "choice.md", choice_markdown(choice))
@@ -147,7 +157,7 @@ def _narrow(candidates: list[Candidate], measure: Measure) -> tuple[list[Candida
     shown = f"{measure.name}: {leader.checkpoint} has the best, {shown_number(value, measure.unit)}"
     others = [c.checkpoint for c in equals if c is not leader]
     if not others:
-        return equals, f"{shown}, and none of the others comes near it."
+        return equals, f"{shown}, and the others are worse by more than chance."
     return equals, f"{shown}; not distinguishable from it: {', '.join(others)}."
 
 
@@ -165,7 +175,7 @@ def _best(candidates: Sequence[Candidate], measure: Measure) -> Candidate:
 def _is_equal(leader: Candidate, other: Candidate, measure: Measure) -> bool:
     """Whether the paired interval holds 0; with too few items nothing can be told apart."""
     found: Difference | None = difference(measure, pair_rows("", leader.rows, other.rows))
-    return found is not None and found.outcome not in ("better", "worse")
+    return found is not None and found.outcome != "worse"
 
 
 def choice_markdown(choice: Choice) -> str:
@@ -180,8 +190,23 @@ def choice_markdown(choice: Choice) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _deciding_rows(parts: Sequence[Part]) -> list[Row]:
-    return [row for part in parts if part.name in PART_NAMES for row in part.rows]
+def _report_folder(out: Path, checkpoint: str) -> Path:
+    """Where a checkpoint's report goes: the same in every call, whichever the others are."""
+    if checkpoint == MINI:
+        return out / MINI
+    path = Path(checkpoint).expanduser().resolve()
+    digest = hashlib.sha256(str(path).encode("utf-8")).hexdigest()[:PATH_DIGITS]
+    return out / f"{path.name}-{digest}"
+
+
+def _deciding_parts(config: EvaluationConfig) -> list[str]:
+    """Names of the parts that this run measures of every checkpoint and that count."""
+    named = [PART_NAMES[part] for part in PART_NAMES if part in config.parts]
+    return named + [source.part_name for source in config.sets]
+
+
+def _rows(parts: Sequence[Part], names: Sequence[str]) -> list[Row]:
+    return [row for part in parts if part.name in names for row in part.rows]
 
 
 def _loader(load_tts: LoadTTS, name: str) -> Callable[[], TextToSpeech]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,11 +18,9 @@ from fireredtts2.evaluation.paper import with_paper
 from fireredtts2.evaluation.parts import heard_by, speech_figures, turn_row
 from fireredtts2.evaluation.report import Part
 from fireredtts2.evaluation.scorer import Scorer
-from fireredtts2.evaluation.speaker import SpeakerEncoder, VoiceProfile
+from fireredtts2.evaluation.speaker import VoiceProfile
 from fireredtts2.evaluation.synthesis import Item, SpokenTurn, Studio
 from fireredtts2.voices import Voice
-
-logger = logging.getLogger(__name__)
 
 
 class VoiceMaker(Protocol):
@@ -69,7 +66,15 @@ def clone_part(
     seed: int,
     language: str = "en",
 ) -> Part:
-    """Word errors, likeness to the prompt, quality, prosody, and distance to the recording."""
+    """Word errors, likeness to the prompt, quality, prosody, and distance to the recording.
+
+    A prompt that the model refuses as a voice (too long, silent) loses all words of its item, as a
+    turn does that fails.
+
+    Raises:
+        ValueError: A text without a word, or a sound that cannot be read.
+    """
+    _check_texts(source, items, scorer)
     name = source.part_name
     rows = []
     for number, item in enumerate(items):
@@ -80,7 +85,7 @@ def clone_part(
             seed * 1_000 + number,
         )
         turn = studio.spoken(spoken_item).turns[0]
-        profiles = _profiles(item, scorer.judges.speaker)
+        profiles = _profiles(item, scorer)
         rows.append(
             {
                 **turn_row(turn, scorer.turn(turn, profiles)),
@@ -99,12 +104,19 @@ def clone_part(
     return Part(name, with_paper(figures, source.kind, language), rows, notes)
 
 
-def _profiles(item: CloneItem, encoder: SpeakerEncoder | None) -> dict[str, VoiceProfile]:
-    if encoder is None:
-        return {}
+def _check_texts(source: SetSource, items: Sequence[CloneItem], scorer: Scorer) -> None:
+    """Raises ValueError for texts in which nothing is left to be heard, before any is spoken."""
+    silent = [item.id for item in items if not scorer.judges.normalize(item.text).split()]
+    if silent:
+        raise ValueError(f"{source.path}: no word in the text of {', '.join(silent)}")
+
+
+def _profiles(item: CloneItem, scorer: Scorer) -> dict[str, VoiceProfile]:
     prompt = read_audio(item.prompt, INPUT_RATE_HZ).numpy()
-    embedding = encoder.embed(prompt)[None]
-    return {item.voice_name: VoiceProfile(item.voice_name, embedding, "prompt")}
+    embedding = scorer.embedding(item.voice_name, prompt)
+    if embedding is None:
+        return {}
+    return {item.voice_name: VoiceProfile(item.voice_name, embedding[None], "prompt")}
 
 
 def _mcd(item: CloneItem, turn: SpokenTurn, scorer: Scorer) -> float | None:

@@ -108,12 +108,14 @@ def _json_item(path: Path, number: int, line: str) -> CloneItem:
         if not isinstance(values.get(name), str) or not values[name].strip():
             raise ValueError(f"{where}: {name} must be a text that is not empty")
     reference = values.get("reference_audio")
+    if reference is not None and not (isinstance(reference, str) and reference):
+        raise ValueError(f"{where}: reference_audio must be the path of a sound, or null")
     return CloneItem(
         _id(values["id"], where),
         values["text"],
         _sound(path.parent, values["prompt_audio"], where),
         values["prompt_text"],
-        _sound(path.parent, reference, where) if isinstance(reference, str) else None,
+        _sound(path.parent, reference, where) if reference else None,
     )
 
 

@@ -6,6 +6,7 @@ import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -29,7 +30,7 @@ class CloneItem:
     prompt_text: str
     reference: Path | None = None
 
-    @property
+    @cached_property
     def voice_name(self) -> str:
         """Names the prompt by what it is: another recording or transcript has another name."""
         digest = hashlib.sha256(self.prompt.read_bytes())

@@ -20,11 +20,12 @@ from fireredtts2.evaluation.corpus import HeldOutClip
 from fireredtts2.evaluation.intrusive import PESQ_MISSING
 from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.measures import CODEC, Row
+from fireredtts2.evaluation.missing import NAMES
 from fireredtts2.evaluation.paper import with_paper
+from fireredtts2.evaluation.parts import heard_by
 from fireredtts2.evaluation.report import Figure, Part
 from fireredtts2.evaluation.scorer import Scorer
 
-COST_NAME = "Word errors that the codec adds"
 PERCENT = 100
 
 
@@ -86,11 +87,6 @@ def codec_part(decoder: Decoder, clips: Sequence[HeldOutClip], scorer: Scorer, o
     return Part("codec", with_paper(figures, "codec"), rows, _notes(scorer.judges, rows))
 
 
-def codec_part_missing(reason: str) -> Part:
-    """The codec's goal, said to be not measured and why."""
-    return Part("codec", [Figure("codec.wer_cost", COST_NAME, None, "points", 0, reason)], [])
-
-
 def _cost(rows: Sequence[Row]) -> Figure:
     """Word errors after less word errors before, in points, paired by clip."""
     words = [float(row["words"]) for row in rows]
@@ -98,11 +94,12 @@ def _cost(rows: Sequence[Row]) -> Figure:
     after = [float(row["word_errors"]) * PERCENT for row in rows]
     value = (sum(after) - sum(before)) / sum(words)
     interval = paired_interval((before, words), (after, words))
-    return Figure("codec.wer_cost", COST_NAME, value, "points", len(rows), interval=interval)
+    name, unit = NAMES["wer_cost"]
+    return Figure("codec.wer_cost", name, value, unit, len(rows), interval=interval)
 
 
 def _notes(judges: Judges, rows: Sequence[dict[str, Any]]) -> list[str]:
-    notes = [f"Heard by {judges.recogniser}, greedy, texts normalised."]
+    notes = [heard_by(judges)]
     if judges.fidelity is not None and all(row["pesq_wb"] is None for row in rows):
         notes.append(PESQ_MISSING + ".")
     return notes

@@ -61,7 +61,7 @@ def parse(arguments: Sequence[str]) -> Command | CompareCommand:
         raise ValueError("--compare and --choose: only one of them can be had at a time")
     if parts is None:
         # Whoever asks for a set or a choice wants that; everything else has to be named.
-        parts = ("wer",) if choose else () if values["sets"] else PARTS
+        parts = () if values["sets"] else ("wer",) if choose else PARTS
     return Command(EvaluationConfig(parts=tuple(parts), **values), compare, choose or ())
 
 

@@ -3,52 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Literal
 
 from fireredtts2.evaluation.bootstrap import Interval, paired_interval
 from fireredtts2.evaluation.goals import Unit
 from fireredtts2.evaluation.measures import Measure, measures_of
 from fireredtts2.evaluation.report import Row
+from fireredtts2.evaluation.saved_report import SavedReport
 
 Outcome = Literal["better", "worse", "higher", "lower", "not distinguishable", "too few items"]
 MIN_ITEMS = 5  # with fewer pairs, resampling them says little
-REPORT_NAME = "report.json"
-
-
-@dataclass(frozen=True)
-class SavedReport:
-    """A report as it was written.
-
-    Attributes:
-        folder: Where it lies; audio paths of rows begin there.
-        about: What was measured.
-        rows: Part name -> its rows.
-    """
-
-    folder: Path
-    about: Row
-    rows: Mapping[str, Sequence[Row]]
-
-    @classmethod
-    def load(cls, folder: str | Path) -> SavedReport:
-        """Reads `report.json` of a folder.
-
-        Raises:
-            ValueError: There is none, or it is none of this program's.
-        """
-        path = Path(folder) / REPORT_NAME
-        if not path.is_file():
-            raise ValueError(f"{folder}: no {REPORT_NAME} in this folder; it is not a report")
-        try:
-            values = json.loads(path.read_text(encoding="utf-8"))
-            rows = {name: part["rows"] for name, part in values["parts"].items()}
-            return cls(Path(folder), values["about"], rows)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            raise ValueError(f"{path}: not a report of this program ({error})") from error
 
 
 @dataclass(frozen=True)
@@ -84,18 +50,40 @@ class Pair:
 
 
 @dataclass(frozen=True)
+class FigurePair:
+    """One figure of both reports that has no items behind it: no interval, no verdict."""
+
+    key: str
+    name: str
+    unit: Unit
+    first: float
+    second: float
+
+    @property
+    def part(self) -> str:
+        return self.key.rpartition(".")[0]
+
+    def as_json(self) -> dict[str, Any]:
+        return {**dataclasses.asdict(self), "difference": self.second - self.first}
+
+
+@dataclass(frozen=True)
 class Comparison:
     """Two reports side by side.
 
     Attributes:
+        figures: Those of parts whose rows have no measures (runaways, speed).
         missing: How many items only one of the two has.
+        cautions: What makes them hard to compare, in words.
     """
 
     first: SavedReport
     second: SavedReport
     differences: Sequence[Difference]
+    figures: Sequence[FigurePair]
     pairs: Sequence[Pair]
     missing: int
+    cautions: Sequence[str]
 
     def as_json(self) -> dict[str, Any]:
         return {
@@ -103,7 +91,9 @@ class Comparison:
             "second": {"folder": str(self.second.folder), "about": self.second.about},
             "items": len(self.pairs),
             "missing": self.missing,
+            "cautions": list(self.cautions),
             "differences": [dataclasses.asdict(d) for d in self.differences],
+            "figures": [figures.as_json() for figures in self.figures],
         }
 
 
@@ -111,31 +101,54 @@ def compare(first: SavedReport, second: SavedReport) -> Comparison:
     """Compares what both reports measured: items of the same part, id and text.
 
     Raises:
-        ValueError: They have no item in common.
+        ValueError: They have no item and no figure in common.
     """
     pairs: list[Pair] = []
     differences: list[Difference] = []
     missing = 0
-    for part in first.rows:
-        own = pair_rows(part, first.rows[part], second.rows.get(part, ()))
-        missing += len(first.rows[part]) + len(second.rows.get(part, ())) - 2 * len(own)
-        if measures_of(part):
-            pairs += own
-            found = (difference(m, own) for m in measures_of(part))
-            differences += [d for d in found if d is not None]
-    missing += sum(len(rows) for part, rows in second.rows.items() if part not in first.rows)
-    if not pairs:
+    for part in filter(measures_of, dict.fromkeys([*first.rows, *second.rows])):
+        sides = first.rows.get(part, ()), second.rows.get(part, ())
+        own = pair_rows(part, *sides)
+        missing += sum(map(len, sides)) - 2 * len(own)
+        pairs += own
+        found = (difference(m, own) for m in measures_of(part))
+        differences += [d for d in found if d is not None]
+    figures = pair_figures(first.figures, second.figures)
+    if not pairs and not figures:
         raise ValueError(
             f"{first.folder} and {second.folder} have no item in common; measure both with the "
             "same parts, sentences and seed"
         )
-    return Comparison(first, second, differences, pairs, missing)
+    parts = dict.fromkeys(pair.part for pair in pairs)
+    cautions = [text for part in parts if (text := _caution(part, first, second))]
+    return Comparison(first, second, differences, figures, pairs, missing, cautions)
 
 
 def pair_rows(part: str, first: Sequence[Row], second: Sequence[Row]) -> list[Pair]:
     """The items that both have, by id and text, in the order of the first."""
     known = {_name(row): row for row in second}
     return [Pair(part, row, known[_name(row)]) for row in first if _name(row) in known]
+
+
+def pair_figures(first: Sequence[Row], second: Sequence[Row]) -> list[FigurePair]:
+    """The figures that both have, of parts that are not compared item by item."""
+    known = {f["key"]: f["value"] for f in second if f["value"] is not None}
+    return [
+        FigurePair(f["key"], f["name"], f["unit"], f["value"], known[f["key"]])
+        for f in first
+        if f["value"] is not None
+        and f["key"] in known
+        and not measures_of(f["key"].rpartition(".")[0])
+    ]
+
+
+def _caution(part: str, first: SavedReport, second: SavedReport) -> str:
+    """Says that a part was heard by others, "" where it was not."""
+    a, b = first.recogniser(part), second.recogniser(part)
+    if a == b:
+        return ""
+    heard = f"First: {a or 'unknown.'} Second: {b or 'unknown.'}"
+    return f"{part} was not heard by the same recogniser. {heard}"
 
 
 def difference(measure: Measure, pairs: Sequence[Pair]) -> Difference | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from fireredtts2.evaluation.comparison import Comparison, Difference
+from fireredtts2.evaluation.comparison import Comparison, Difference, FigurePair
 from fireredtts2.evaluation.page.side_by_side import (
     PAGE_ITEMS,
     signed,
@@ -13,6 +13,7 @@ from fireredtts2.evaluation.page.side_by_side import (
 )
 from fireredtts2.evaluation.report import shown_number, write_whole
 
+FIGURES_RULE = "Measured once, as a whole: whether a difference is chance is not known."
 RULE = (
     "Differences are those of the second less the first, over the items that both have. A verdict "
     'other than "not distinguishable" means that the 95 % interval of the difference (bootstrap, '
@@ -25,7 +26,7 @@ def write_comparison(out: Path, comparison: Comparison, num_items: int = PAGE_IT
     values = json.dumps(comparison.as_json(), indent=1, ensure_ascii=False)
     write_whole(out / "comparison.json", values + "\n")
     write_whole(out / "comparison.md", comparison_markdown(comparison))
-    write_comparison_page(out / "comparison.html", comparison, RULE, num_items)
+    write_comparison_page(out / "comparison.html", comparison, (RULE, FIGURES_RULE), num_items)
 
 
 def comparison_markdown(comparison: Comparison) -> str:
@@ -37,10 +38,20 @@ def comparison_markdown(comparison: Comparison) -> str:
         known = [f"{key} {about[key]}" for key in keys if key in about]
         lines.append(f"- {name}: {report.folder}, {', '.join(known)}")
     lines.append(f"- {len(comparison.pairs)} items in both, {comparison.missing} in only one")
+    lines += [f"- Caution: {text}" for text in comparison.cautions]
     lines += ["", RULE, ""]
     lines += ["| Part | Measure | First | Second | Difference | The second is | Items |"]
     lines += ["|---|---|---|---|---|---|---|"]
-    return "\n".join([*lines, *(_row(d) for d in comparison.differences)]) + "\n"
+    lines += [_row(d) for d in comparison.differences]
+    if comparison.figures:
+        lines += ["", FIGURES_RULE, "", "| Part | Measure | First | Second | Difference |"]
+        lines += ["|---|---|---|---|---|", *(_figure_row(f) for f in comparison.figures)]
+    return "\n".join(lines) + "\n"
+
+
+def _figure_row(f: FigurePair) -> str:
+    first, second = (shown_number(x, f.unit) for x in (f.first, f.second))
+    return f"| {f.part} | {f.name} | {first} | {second} | {signed(f.second - f.first, f.unit)} |"
 
 
 def _row(d: Difference) -> str:

@@ -87,6 +87,11 @@ PROSODY = (
     Measure("pauses", "Share of pauses", "%", "pause_share", scale=PERCENT),
     Measure("longest_pause", "Longest pause", "s", "longest_pause_s"),
 )
+#: Of turns in dialogues.
+WRONG_VOICE = Measure(
+    "wrong_voice", "Turns in a wrong voice", "%", "wrong_voice", better="lower", scale=PERCENT,
+    note="nearer to the other speaker of the dialogue",
+)  # fmt: skip
 #: Of turns of which there is a recording of the same text and speaker.
 REFERENCE = (
     Measure("mcd", "Mel-cepstral distortion to the recording", "dB", "mcd", better="lower"),
@@ -115,4 +120,6 @@ def measures_of(part: str) -> tuple[Measure, ...]:
     """The measures that the rows of a part can have."""
     if part == "codec":
         return CODEC
-    return () if part in ("speed", "runaways") else (*SPEECH, *REFERENCE, *PROSODY)
+    if part in ("speed", "runaways"):
+        return ()
+    return (*SPEECH, *((WRONG_VOICE,) if part == "dialogue" else REFERENCE), *PROSODY)

@@ -8,16 +8,15 @@ from typing import Any
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.evaluation.clips import ClipScore
 from fireredtts2.evaluation.judges import Judges
-from fireredtts2.evaluation.measures import PROSODY, SPEECH, Measure
+from fireredtts2.evaluation.measures import PROSODY, SPEECH, WRONG_VOICE, Measure
 from fireredtts2.evaluation.metrics import mean
 from fireredtts2.evaluation.paper import with_paper
-from fireredtts2.evaluation.report import Figure, Part
+from fireredtts2.evaluation.report import HEARD_BY, Figure, Part
 from fireredtts2.evaluation.scorer import Profiles, Scorer
 from fireredtts2.evaluation.speaker import nearest_voice
 from fireredtts2.evaluation.synthesis import Item, SpokenTurn, Studio
 from fireredtts2.evaluation.turn_faults import turn_fault
 
-PERCENT = 100
 PROMPT_NOTE = (
     "Without recordings in the corpus, these voices were compared with their own decoded prompts, "
     "which flatters them: "
@@ -46,8 +45,12 @@ def dialogue_part(
             heard_voice = None
             if score.embedding is not None and present:
                 heard_voice = nearest_voice(score.embedding, present)
-            rows.append({**turn_row(turn, score), "heard_voice": heard_voice})
-    figures = with_paper([*speech_figures("dialogue", rows), _wrong_voice(rows)], "dialogue")
+            # 0 or 1, so that it adds up; None where nobody can tell.
+            is_wrong = None if heard_voice is None else int(heard_voice != turn.voice)
+            more = {"heard_voice": heard_voice, "wrong_voice": is_wrong}
+            rows.append({**turn_row(turn, score), **more})
+    wrong = WRONG_VOICE.figure("dialogue", rows)
+    figures = with_paper([*speech_figures("dialogue", rows), wrong], "dialogue")
     return Part("dialogue", figures, rows, [heard_by(scorer.judges), *_prompt_notes(profiles)])
 
 
@@ -99,14 +102,6 @@ def speech_figures(
     ]
 
 
-def _wrong_voice(rows: Sequence[Mapping[str, Any]]) -> Figure:
-    judged = [row for row in rows if row["heard_voice"] is not None]
-    wrong = sum(row["heard_voice"] != row["voice"] for row in judged)
-    rate = wrong * PERCENT / len(judged) if judged else None
-    note = "nearer to the other speaker of the dialogue"
-    return Figure("dialogue.wrong_voice", "Turns in a wrong voice", rate, "%", len(judged), note)
-
-
 def _fault(turn: SpokenTurn) -> dict[str, Any]:
     """A failed turn came back as an error, not as audio; everything else is judged."""
     if turn.error and not len(turn.audio):
@@ -120,7 +115,7 @@ def _fault(turn: SpokenTurn) -> dict[str, Any]:
 
 def heard_by(judges: Judges) -> str:
     """Who heard the words."""
-    return f"Heard by {judges.recogniser}, greedy, texts normalised."
+    return f"{HEARD_BY} {judges.recogniser}, greedy, texts normalised."
 
 
 def _by_voice(rows: Sequence[Mapping[str, Any]]) -> list[str]:

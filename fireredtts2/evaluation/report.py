@@ -15,6 +15,7 @@ from fireredtts2.evaluation.goals import GOALS, Goal, Unit
 Verdict = Literal["pass", "fail", "too few", "not measured", ""]
 Row = Mapping[str, Any]
 WORST_ROWS = 10
+HEARD_BY = "Heard by"  # begins the note that names the recogniser
 DECIMALS: dict[Unit, int] = {
     "%": 2, "points": 2, "MB": 0, "turns": 0, "words": 0, "log10": 4, "dB": 2, "st": 2,
     "words/s": 2, "PESQ": 2,
@@ -85,17 +86,23 @@ class Part:
 
     @classmethod
     def load(cls, path: Path, about: Row) -> Part | None:
-        """Reads a part; None where there is none, or it measured something else."""
+        """Reads a part; None where there is none, or it measured something else.
+
+        So it is with a file of another version of this program.
+        """
         if not path.is_file():
             return None
-        values = json.loads(path.read_text(encoding="utf-8"))
-        if values.pop("about") != about:
+        try:
+            values = json.loads(path.read_text(encoding="utf-8"))
+            if values.pop("about") != about:
+                return None
+            figures = [
+                Figure(**{**f, "interval": tuple(f["interval"]) if f["interval"] else None})
+                for f in values.pop("figures")
+            ]
+            return cls(figures=figures, **values)
+        except (ValueError, TypeError, KeyError, AttributeError):
             return None
-        figures = [
-            Figure(**{**f, "interval": tuple(f["interval"]) if f["interval"] else None})
-            for f in values.pop("figures")
-        ]
-        return cls(figures=figures, **values)
 
 
 def write_report(out: Path, about: Row, parts: Sequence[Part]) -> None:
@@ -116,7 +123,7 @@ def markdown(about: Row, parts: Sequence[Part]) -> str:
     for part in parts:
         lines += [
             "",
-            f"## {part.name.capitalize()}",
+            f"## {part_title(part.name)}",
             "",
             *_table(part.figures),
             *_paper(part.figures),
@@ -126,11 +133,16 @@ def markdown(about: Row, parts: Sequence[Part]) -> str:
     return "\n".join(lines) + "\n"
 
 
+def part_title(name: str) -> str:
+    """A part's name as a heading; the name of a set keeps its capitals."""
+    return name[:1].upper() + name[1:]
+
+
 def _table(figures: Sequence[Figure]) -> list[str]:
     head = ["| Measure | Value | Goal | Result | Measured on |", "|---|---|---|---|---|"]
     return head + [
         f"| {f.name} | {_value(f)} | {shown_goal(f)} | {f.shown_verdict} | {f.count}"
-        f"{'; ' + f.note if f.note else ''} |"
+        f"{'; ' + _cell(f.note) if f.note else ''} |"
         for f in figures
     ]
 
@@ -173,7 +185,7 @@ def _worst(rows: Sequence[Row]) -> list[str]:
     lines = ["", "Most word errors:", "", "| Item | Errors | Meant | Heard |", "|---|---|---|---|"]
     return lines + [
         f"| {r['id']} | {r['word_errors']} of {r['words']} | {_cell(r['text'])} "
-        f"| {_cell(r['heard']) or r.get('error') or '-'} |"
+        f"| {_cell(r['heard'] or r.get('error') or '-')} |"
         for r in wrong[:WORST_ROWS]
     ]
 

@@ -67,6 +67,15 @@ class Scorer:
         kept = self.kept.get(name, inputs, lambda: judge().as_json())
         return RoundTrip.from_json(kept)
 
+    def embedding(self, name: str, audio: np.ndarray) -> np.ndarray | None:
+        """The speaker embedding (256,) of a clip (samples,) at 16 kHz; None without that judge."""
+        encoder = self.judges.speaker
+        if encoder is None:
+            return None
+        inputs = {"audio": array_digest(audio)}
+        kept = self.kept.get(name, inputs, lambda: {"embedding": encoder.embed(audio).tolist()})
+        return np.array(kept["embedding"])
+
     def number(
         self, name: str, inputs: Mapping[str, str], measure: Callable[[], float | None]
     ) -> float | None:

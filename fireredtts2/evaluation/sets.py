@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 FOLDER = Path(__file__).parent
+DIALOGUE_VOICES = 2
 
 
 @dataclass(frozen=True)
@@ -49,7 +50,7 @@ def voice_pair(index: int, voices: Sequence[str]) -> tuple[str, str]:
     Raises:
         ValueError: There are fewer than two voices.
     """
-    if len(voices) < 2:
+    if len(voices) < DIALOGUE_VOICES:
         raise ValueError(f"dialogues need two named voices, the model has {list(voices)}")
     pairs = list(itertools.combinations(sorted(voices), 2))
     random.Random(0).shuffle(pairs)

@@ -23,7 +23,7 @@ class EvaluationConfig:
     Attributes:
         model: "mini" or a checkpoint folder.
         out: Folder of the report and the audio; what lies there of the same model is used again.
-        parts: Which parts; the report also shows parts of earlier runs of the same settings.
+        parts: Which parts; the report also shows those of earlier runs of the same model and seed.
         corpus: Folder of the speech corpus, for the codec part and the voices' recordings.
         runaway_turns: How many turns the count of runaways wants in all.
         threads: CPU threads of the judges.
@@ -52,8 +52,10 @@ class EvaluationConfig:
 
     def __post_init__(self) -> None:
         unknown = [part for part in self.parts if part not in PARTS]
-        if unknown or not (self.parts or self.sets):
+        if unknown:
             raise ValueError(f"unknown parts {unknown}; parts: {', '.join(PARTS)}")
+        if not (self.parts or self.sets):
+            raise ValueError(f"nothing to measure; parts: {', '.join(PARTS)}, or a set")
         if self.codec_clips < 1 or self.runaway_turns < 0 or self.threads < 1:
             raise ValueError(
                 "codec_clips and threads must be at least 1, runaway_turns at least 0; got "

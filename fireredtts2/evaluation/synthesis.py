@@ -102,7 +102,10 @@ class Studio:
         return kept
 
     def _speak(self, item: Item) -> SpokenItem:
-        """Speaks; a turn that the model gives up on is recorded as failed, with those after it."""
+        """Speaks; a turn that the model gives up on is recorded as failed, with those after it.
+
+        So is an item that it refuses: a voice or a text that is beyond it.
+        """
         start = time.perf_counter()
         failure = ""
         try:
@@ -110,6 +113,9 @@ class Studio:
         except SpeechError as error:
             logger.warning("%s: %s", item.id, error)
             failure, turns = error.reason, error.turns
+        except ValueError as error:
+            logger.warning("%s: %s", item.id, error)
+            failure, turns = f"refused: {error}", []
         wall_s = time.perf_counter() - start
         if len(turns) != len(item.lines) and not failure:
             raise RuntimeError(f"{item.id}: {len(item.lines)} lines came back as {len(turns)}")

@@ -5,18 +5,23 @@ the first sample, so that the fake transcriber really reads the audio that came 
 """
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 
+from fireredtts2.audio import read_audio
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.evaluation.judges import Judges
+from fireredtts2.evaluation.sets import load_dialogues, load_sentences
+from fireredtts2.evaluation.settings import EvaluationConfig, PartName
 from fireredtts2.narration.errors import SpeechError
 from fireredtts2.speech import Speech, Turn
 from fireredtts2.voices import Voice
 
 PITCH_HZ = {"anna": 200.0, "ben": 400.0, "cleo": 800.0}
 SECONDS = 1.0
+TEXTS = [*load_sentences(4), *(line.text for d in load_dialogues(2) for line in d.lines)]
 
 
 def tone(hz: float, seconds: float = SECONDS, rate_hz: int = OUTPUT_RATE_HZ) -> np.ndarray:
@@ -34,8 +39,10 @@ class FakeTranscriber:
 
     def __init__(self, texts: list[str]) -> None:
         self.texts = texts
+        self.calls = 0
 
     def transcribe(self, audio: np.ndarray) -> str:
+        self.calls += 1
         return self.texts[round((len(audio) / INPUT_RATE_HZ - SECONDS) * 100)]
 
 
@@ -77,6 +84,13 @@ class FakeTTS:
         self.wrong = wrong
         self.calls = 0
 
+    def make_voice(self, name: str, wav: Path, text: str) -> Voice:
+        """A voice whose codes are the pitch of the clip; refuses a clip of over 2 s."""
+        audio = read_audio(wav, INPUT_RATE_HZ).numpy()
+        if len(audio) > 2 * INPUT_RATE_HZ:
+            raise ValueError("a voice prompt is of at most 2 s")
+        return Voice(name, torch.full((2, 5), round(pitch_of(audio))), text)
+
     def say(self, text: str, voice: Voice, *, seed: int) -> Speech:
         return self.dialogue([f"[S1]{text}"], {"S1": voice}, seed=seed)
 
@@ -87,8 +101,9 @@ class FakeTTS:
             speaker, text = line[1:3], line[4:]
             if text == self.fails:
                 raise SpeechError(index, speaker, text, "no end", turns)
-            name = "cleo" if text == self.wrong else voices[speaker].name
-            sound = torch.from_numpy(tone(PITCH_HZ[name], SECONDS + self.texts.index(text) / 100))
+            pitch_hz = float(voices[speaker].codes[0, 0])
+            hz = PITCH_HZ["cleo"] if text == self.wrong else pitch_hz
+            sound = torch.from_numpy(tone(hz, SECONDS + self.texts.index(text) / 100))
             turns.append(Turn(speaker, text, 0.0, 1.0, torch.zeros(2, 3), sound))
         return Speech(torch.cat([turn.audio for turn in turns]), OUTPUT_RATE_HZ, turns, seed)
 
@@ -104,6 +119,16 @@ def make_checkpoint(folder: Path) -> Path:
     for name in PITCH_HZ:
         fake_voice(name).save(folder / "voices" / f"{name}.safetensors")
     return folder
+
+
+def make_config(tmp_path: Path, *parts: PartName, **options: Any) -> EvaluationConfig:
+    """Settings for `TEXTS`, of a checkpoint that is made in `tmp_path` unless it is there."""
+    model = tmp_path / "model"
+    if not model.exists():
+        make_checkpoint(model)
+    out = options.pop("out", tmp_path / "out")
+    settings = {"sentences": 4, "dialogues": 2, "runaway_turns": 20, "device": "cpu", **options}
+    return EvaluationConfig(str(model), out, parts, **settings)
 
 
 def simple_form(text: str) -> str:

@@ -68,3 +68,12 @@ def test_a_part_comes_back_unless_it_measured_something_else(tmp_path: Path) -> 
     part.save(path, ABOUT)
     assert Part.load(path, ABOUT) == part
     assert Part.load(path, {**ABOUT, "weights": "4567"}) is None
+
+
+@pytest.mark.parametrize(
+    "text", ["", "[]", '{"about": {}}', '{"about": {}, "figures": [{"a": 1}]}']
+)
+def test_a_part_of_another_version_is_as_none(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "wer.json"
+    path.write_text(text, encoding="utf-8")
+    assert Part.load(path, {}) is None

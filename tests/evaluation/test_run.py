@@ -6,20 +6,17 @@ import pytest
 import torch
 
 from fireredtts2.evaluation.__main__ import main
-from fireredtts2.evaluation.run import Evaluation, EvaluationConfig
-from fireredtts2.evaluation.sets import load_dialogues, load_sentences
-from tests.evaluation.fakes import FakeTTS, fake_judges, make_checkpoint, tone
+from fireredtts2.evaluation.goals import GOALS
+from fireredtts2.evaluation.missing import missing_part
+from fireredtts2.evaluation.report import Part
+from fireredtts2.evaluation.run import Evaluation, EvaluationConfig, EvaluationError
+from fireredtts2.evaluation.sets import load_dialogues
+from tests.evaluation.fakes import TEXTS, FakeTTS, fake_judges, make_config, tone
 from tests.evaluation.test_corpus import write_shard
-
-TEXTS = [*load_sentences(4), *(line.text for d in load_dialogues(2) for line in d.lines)]
 
 
 def evaluation(tmp_path: Path, tts: FakeTTS, *parts: str, **options: object) -> Evaluation:
-    model = tmp_path / "model"
-    if not model.exists():
-        make_checkpoint(model)
-    settings = {"sentences": 4, "dialogues": 2, "runaway_turns": 20, "device": "cpu", **options}
-    config = EvaluationConfig(str(model), tmp_path / "out", parts, **settings)
+    config = make_config(tmp_path, *parts, **options)
     return Evaluation(config, lambda: tts, lambda: fake_judges(TEXTS))
 
 
@@ -59,12 +56,18 @@ def test_a_second_run_speaks_nothing_again_but_other_weights_do(tmp_path: Path) 
     assert new.calls == 4
 
 
-def test_parts_of_an_earlier_run_stay_in_the_report(tmp_path: Path) -> None:
+def test_parts_of_an_earlier_run_stay_in_the_report(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     evaluation(tmp_path, FakeTTS(TEXTS), "wer").run()
-    evaluation(tmp_path, FakeTTS(TEXTS), "dialogue").run()
-    assert set(read_report(tmp_path)[1]) == {"sentences", "dialogue"}
+    evaluation(tmp_path, FakeTTS(TEXTS), "dialogue", sentences=3).run()
+    figures, parts = read_report(tmp_path)
+    assert set(parts) == {"sentences", "dialogue"}
+    assert figures["sentences.wer"]["count"] == 4  # each part tells its own size
+    caplog.set_level("INFO")
     evaluation(tmp_path, FakeTTS(TEXTS), "dialogue", seed=2).run()
     assert set(read_report(tmp_path)[1]) == {"dialogue"}
+    assert "wer.json is left out" in caplog.text
 
 
 def test_a_turn_that_fails_loses_its_words_and_those_after_it(tmp_path: Path) -> None:
@@ -86,12 +89,12 @@ def test_a_wrong_voice_is_noticed(tmp_path: Path) -> None:
     spoken = load_dialogues(1)[0].lines[2].text
     run = evaluation(tmp_path, FakeTTS(TEXTS, wrong=spoken), "dialogue")
     # The pair of the first dialogue must not hold "cleo" as the speaker of that turn.
-    assert run._dialogues[0].voices["S1"] != "cleo"
+    assert run.materials.dialogues[0].voices["S1"] != "cleo"
     run.run()
     row = read_report(tmp_path)[1]["dialogue"]["rows"][2]
     assert row["similarity"] == pytest.approx(0)
-    pair = set(run._dialogues[0].voices.values())
-    assert ("cleo" in pair) == (row["heard_voice"] == "cleo")
+    pair = set(run.materials.dialogues[0].voices.values())
+    assert ("cleo" in pair) == (row["heard_voice"] == "cleo") == bool(row["wrong_voice"])
 
 
 def test_an_endless_turn_is_counted_as_returned(tmp_path: Path) -> None:
@@ -121,11 +124,73 @@ def test_the_codec_on_held_out_clips(tmp_path: Path) -> None:
     assert np.isfinite(figures["codec.mel"]["value"])
 
 
+def test_a_part_that_fails_leaves_the_others_in_the_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = evaluation(tmp_path, FakeTTS(TEXTS), "wer", "dialogue", "runaways")
+
+    def full_disk() -> Part:
+        raise OSError("no space\nleft | on the disk")
+
+    monkeypatch.setattr(run, "dialogue", full_disk)
+    with pytest.raises(EvaluationError, match=r"report\.md lacks dialogue"):
+        run.run()
+    figures, parts = read_report(tmp_path)
+    assert list(parts) == ["sentences", "dialogue", "runaways"]
+    assert figures["sentences.wer"]["verdict"] == "too few"
+    assert figures["dialogue.wrong_voice"]["verdict"] == "not measured"
+    assert parts["dialogue"]["notes"] == ["Not measured: it failed: no space left | on the disk."]
+    assert "no space left" in (tmp_path / "out" / "report.html").read_text(encoding="utf-8")
+    # It is not kept: the next run measures it.
+    assert not (tmp_path / "out" / "parts" / "dialogue.json").exists()
+    evaluation(tmp_path, FakeTTS(TEXTS), "dialogue").run()
+    assert read_report(tmp_path)[0]["dialogue.wer"]["value"] == 0
+
+
+@pytest.mark.parametrize(
+    ("voices", "measured"), [((), set()), (("anna",), {"sentences", "runaways"})]
+)
+def test_a_model_with_few_named_voices(
+    tmp_path: Path, voices: tuple[str, ...], measured: set[str]
+) -> None:
+    run = evaluation(tmp_path, FakeTTS(TEXTS), "wer", "dialogue", "runaways", "speed")
+    for path in (tmp_path / "model" / "voices").iterdir():
+        if path.stem not in voices:
+            path.unlink()
+    run.run()
+    figures, parts = read_report(tmp_path)
+    missing = {name for name, part in parts.items() if "Not measured" in " ".join(part["notes"])}
+    assert set(parts) - missing == measured
+    assert f"and {len(voices)} are in" in parts["speed"]["notes"][0]
+    assert figures["speed.load"]["verdict"] == "not measured"
+    if voices:
+        assert figures["runaways.returned"]["count"] == 20  # sentences stand in for the dialogues
+
+
+def test_every_goal_of_a_part_that_is_missing_is_named() -> None:
+    names = {key.partition(".")[0] for key in GOALS}
+    missing = [figure for name in names for figure in missing_part(name, "why").figures]
+    assert {figure.key for figure in missing} == set(GOALS)
+    assert {figure.verdict for figure in missing} == {"not measured"}
+
+
+def test_a_corpus_without_held_out_clips_is_said_to_be_so(tmp_path: Path) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_shard(corpus / "shard_000.tar", [50])
+    evaluation(tmp_path, FakeTTS(TEXTS), "codec", corpus=corpus).run()
+    figures, parts = read_report(tmp_path)
+    assert figures["codec.wer_cost"]["verdict"] == "not measured"
+    assert parts["codec"]["notes"] == [f"Not measured: no held-out sentences in {corpus}."]
+
+
 def test_wrong_settings_are_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="'tea'"):
         EvaluationConfig("mini", tmp_path, ("tea",))
     with pytest.raises(ValueError, match="at least 1"):
         EvaluationConfig("mini", tmp_path, codec_clips=0)
+    with pytest.raises(ValueError, match="nothing to measure"):
+        EvaluationConfig("mini", tmp_path, ())
 
 
 def test_the_command_line_says_what_is_wrong(

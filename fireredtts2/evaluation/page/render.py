@@ -15,7 +15,7 @@ from fireredtts2.evaluation.paper import NOTE
 from fireredtts2.evaluation.report import Figure, Part, Row, shown_goal, shown_number, write_whole
 
 FOLDER = Path(__file__).parent
-PAGE_ITEMS = 24  # in full, with sound, in every part; about 100 KB each
+PAGE_ITEMS = 24  # in full, with sound, in every part; about 100 KB a sound
 TITLE = "Evaluation report"
 VERDICT_CLASSES = {"pass": "pass", "fail": "fail", "too few": "open", "not measured": "open"}
 

@@ -14,7 +14,7 @@ from fireredtts2.evaluation.measures import Measure, measures_of
 from fireredtts2.evaluation.page.charts import histogram
 from fireredtts2.evaluation.page.media import mp3_url, read_sound, spectrogram_url
 from fireredtts2.evaluation.page.words import Word, marked_words
-from fireredtts2.evaluation.report import SHOWN_UNITS, Part, Row, shown_number
+from fireredtts2.evaluation.report import SHOWN_UNITS, Part, Row, part_title, shown_number
 
 #: Fields of a row that name its sounds -> how the page calls them, in the order shown.
 SOUND_FIELDS = {
@@ -87,15 +87,15 @@ def make_section(part: Part, folder: Path, num_items: int) -> Section:
     """Shows a part; sounds are looked for in `folder`, and `num_items` items are shown in full."""
     measures = [m for m in measures_of(part.name) if any(m.is_in(row) for row in part.rows)]
     rows = worst_first(part)
-    shown = rows[:num_items] if measures or part.name == "runaways" else []
-    rest = rows[len(shown) :] if shown else []
+    if not measures and part.name != "runaways":
+        rows = []  # those of speed have nothing to hear or to read
     return Section(
         anchor=re.sub(r"\W+", "-", part.name),
-        title=part.name.capitalize(),
+        title=part_title(part.name),
         notes=note_blocks(part.notes),
         charts=_charts(measures, part.rows),
-        cards=[_card(row, measures, folder) for row in shown],
-        rest=[_line(row, measures, folder) for row in rest],
+        cards=[_card(row, measures, folder) for row in rows[:num_items]],
+        rest=[_line(row, measures, folder) for row in rows[num_items:]],
         sorts=_sorts(measures),
     )
 

@@ -6,13 +6,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireredtts2.evaluation.comparison import Comparison, Difference, Pair, SavedReport
+from fireredtts2.evaluation.comparison import Comparison, Difference, FigurePair, Pair
 from fireredtts2.evaluation.goals import Unit
 from fireredtts2.evaluation.measures import measures_of
 from fireredtts2.evaluation.page.render import render
 from fireredtts2.evaluation.page.sections import Sound, row_sounds, row_values
 from fireredtts2.evaluation.page.words import Word, marked_words
 from fireredtts2.evaluation.report import Row, shown_number
+from fireredtts2.evaluation.saved_report import SavedReport
 
 PAGE_ITEMS = 30
 ABOUT_KEYS = ("model", "weights", "code", "seed", "device", "machine")
@@ -40,17 +41,27 @@ class Twin:
 
 
 def write_comparison_page(
-    path: Path, comparison: Comparison, rule: str, num_items: int = PAGE_ITEMS
+    path: Path, comparison: Comparison, rules: tuple[str, str], num_items: int = PAGE_ITEMS
 ) -> None:
-    """Writes `comparison.html`, one file that needs no other, what differs most first."""
+    """Writes `comparison.html`, one file that needs no other, what differs most first.
+
+    Args:
+        path: The file to write.
+        comparison: What is shown.
+        rules: How to read the differences, and the figures without items.
+        num_items: How many items are shown with their sounds.
+    """
     pairs = most_different(comparison.pairs)[:num_items]
     values = {
         "title": "Comparison",
         "reports": [_about("First", comparison.first), _about("Second", comparison.second)],
-        "rule": rule,
+        "rule": rules[0],
+        "figures_rule": rules[1],
+        "cautions": comparison.cautions,
         "num_pairs": len(comparison.pairs),
         "missing": comparison.missing,
         "differences": [_shown(d) for d in comparison.differences],
+        "figures": [_shown_figure(f) for f in comparison.figures],
         "twins": [_twin(pair, comparison) for pair in pairs],
     }
     render("comparison.html.j2", path, values)
@@ -93,6 +104,16 @@ def _shown(d: Difference) -> dict[str, object]:
         "outcome": d.outcome,
         "outcome_class": d.outcome if d.outcome in ("better", "worse") else "",
         "count": d.count,
+    }
+
+
+def _shown_figure(f: FigurePair) -> dict[str, str]:
+    return {
+        "part": f.part,
+        "name": f.name,
+        "first": shown_number(f.first, f.unit),
+        "second": shown_number(f.second, f.unit),
+        "difference": signed(f.second - f.first, f.unit),
     }
 
 
