@@ -80,6 +80,13 @@ def serve(
         ),
     ] = None,
     model: options.Model = options.DEFAULT_MODEL,
+    adapter: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="A fine-tuned adapter, which requests name as `model`; may be given again.",
+            rich_help_panel="Model",
+        ),
+    ] = None,
     device: options.Device = "auto",
     dtype: options.Dtype = "auto",
     compile: Annotated[
@@ -102,7 +109,7 @@ def serve(
         from fireredtts2.serving import run
         from fireredtts2.serving.app import create_app
         from fireredtts2.serving.environment import serving_config
-        from fireredtts2.serving.jobs.config import JobsConfig, user_jobs_path
+        from fireredtts2.serving.jobs.config import job_variables, jobs_of, user_jobs_path
     except ModuleNotFoundError as error:
         raise CommandError(
             ExitCode.USAGE, f"{error.name} is missing: pip install 'fireredtts2[serving]'"
@@ -112,12 +119,14 @@ def serve(
     with blamed_on(ExitCode.USAGE):
         if dtype not in get_args(DTypeName):
             raise ValueError(f"--dtype {dtype}; allowed: {', '.join(get_args(DTypeName))}")
-        asked = {"cors_origins": tuple(cors or ()), "voices_path": voices}
-        kept = JobsConfig(
-            path=jobs or user_jobs_path(),
-            redis_url=os.environ.get("FIREREDTTS2_JOBS_REDIS") or None,
-            is_optional=jobs is None,
-        )
+        asked = {
+            "cors_origins": tuple(cors or ()),
+            "voices_path": voices,
+            "adapters": tuple(adapter or ()),
+        }
+        # Where nobody asked for jobs, a second server of the same user goes without.
+        usual = {} if jobs else {job_variables()["is_optional"]: "yes"}
+        kept = jobs_of({**usual, **os.environ}, path=(jobs or user_jobs_path()).expanduser())
         config = serving_config(
             os.environ,
             model=model,

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args, get_origin
 
 from fireredtts2.serving.config import ServingConfig
+from fireredtts2.serving.jobs.config import jobs_of
 from fireredtts2.serving.limits import limits_of
 from fireredtts2.serving.variable import parsed, split, without_none
 
@@ -49,6 +50,8 @@ def serving_config(environ: Mapping[str, str] = os.environ, **given: Any) -> Ser
         values["api_keys"] = api_keys(environ)
     if "limits" not in given:
         values["limits"] = limits_of(environ)
+    if "jobs" not in given:
+        values["jobs"] = jobs_of(environ)
     return ServingConfig(**values, **given)
 
 

@@ -18,15 +18,20 @@ from tests.tiny import ScriptedRunner, script_turns
 
 #: Where the process finds the checkpoint, and how it speaks.
 CHECKPOINT, FRAMES, FRAME_S = "TEST_CHECKPOINT", "TEST_FRAMES", "TEST_FRAME_S"
+#: A file; while it is there, a turn takes so long that nobody hears its end.
+SLOW = "TEST_SLOW"
+SLOW_FRAME_S = 1.0
 
 
 class PacedRunner(ScriptedRunner):
     """Makes a step of frames no faster than it is told to."""
 
     frame_s: float = 0.0
+    slow: Path | None = None
 
     def launch(self, slots: Any) -> Any:
-        time.sleep(self.frame_s)
+        is_slow = self.slow is not None and self.slow.exists()
+        time.sleep(SLOW_FRAME_S if is_slow else self.frame_s)
         return super().launch(slots)
 
 
@@ -36,6 +41,7 @@ def paced_model(num_slots: int) -> FireRedTTS2:
     runner = script_turns(tts.studio.engine)  # type: ignore[arg-type]
     runner.__class__ = PacedRunner
     runner.frame_s = float(os.environ.get(FRAME_S, "0"))  # type: ignore[attr-defined]
+    runner.slow = Path(os.environ[SLOW]) if SLOW in os.environ else None  # type: ignore[attr-defined]
     runner.lengths = deque([int(os.environ.get(FRAMES, "12"))] * 10_000)
     return tts
 

@@ -198,9 +198,7 @@ def test_a_worker_of_runpods_queue_keeps_no_jobs():
 
 def named(page: str) -> set[str]:
     """Variables that a page's tables tell of."""
-    return set(
-        re.findall(r"^\| `(FIREREDTTS2_\w+|PORT)`", (DOCS / page).read_text("utf-8"), re.M)
-    )
+    return set(re.findall(r"^\| `(FIREREDTTS2_\w+|PORT)`", (DOCS / page).read_text("utf-8"), re.M))
 
 
 def test_the_page_names_every_variable():

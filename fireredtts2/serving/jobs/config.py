@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import math
 import os
+import typing
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from pathlib import Path
+from typing import Any
+
+from fireredtts2.serving.variable import parsed
 
 JOBS_ENV = "FIREREDTTS2_JOBS"
+SHORT_NAMES = {
+    "path": JOBS_ENV,
+    "redis_url": f"{JOBS_ENV}_REDIS",
+    "max_jobs_per_key": f"{JOBS_ENV}_MAX_PER_KEY",
+    "is_optional": f"{JOBS_ENV}_OPTIONAL",
+}
 
 
 @dataclass(frozen=True)
@@ -49,6 +60,33 @@ class JobsConfig:
             is_number = isinstance(value, int | float) and not isinstance(value, bool)
             if is_number and not (math.isfinite(value) and value > 0):
                 raise ValueError(f"jobs: {one.name} {value}: must be a number above 0")
+
+
+def job_variables() -> dict[str, str]:
+    """The variable of every field: FIREREDTTS2_JOBS_ and its name in capitals, or a shorter one."""
+    return {
+        one.name: SHORT_NAMES.get(one.name, f"{JOBS_ENV}_{one.name.upper()}")
+        for one in fields(JobsConfig)
+    }
+
+
+def jobs_of(environ: Mapping[str, str] = os.environ, **given: Any) -> JobsConfig:
+    """The jobs that the environment names; an empty variable is not set.
+
+    Args:
+        environ: of the process.
+        given: fields that are set here, whatever the environment says.
+
+    Raises:
+        ValueError: a value is not allowed; names the variable.
+    """
+    kinds = typing.get_type_hints(JobsConfig)
+    values = {
+        name: parsed(variable, environ[variable], kinds[name])
+        for name, variable in job_variables().items()
+        if environ.get(variable, "").strip() and name not in given
+    }
+    return JobsConfig(**values, **given)
 
 
 def user_jobs_path() -> Path:

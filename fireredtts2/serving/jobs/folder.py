@@ -52,6 +52,10 @@ class JobFolder:
         for path in self.path.rglob(f".*{PART_MARK}*"):
             path.unlink(missing_ok=True)
 
+    def remove_results(self) -> None:
+        for path in self.results.iterdir():
+            path.unlink()
+
     def voices(self) -> dict[str, Voice]:
         return {path.stem: Voice.load(path) for path in sorted(self._voices.glob("*.safetensors"))}
 

@@ -45,11 +45,11 @@ class Job:
         audio_s: seconds of audio on disk, pauses included.
         total_s: estimate of the whole.
         left_s: estimate of the time still needed, while it runs.
-        num_bytes: on disk.
+        num_bytes: on disk; while it is assembled, with what the result takes at most.
         stage: what a running job does.
         files: names of its results, once there.
         error: why it paused or failed.
-        worker: who works on it.
+        worker: the claim of who works on it.
         lease_until: when another may take it.
         changed_at: the last change that a client can see.
         version: counts these changes.

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import fcntl
 import logging
 import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import IO
+
+from filelock import FileLock, Timeout
 
 from fireredtts2.fireredtts2 import FireRedTTS2
 from fireredtts2.serving.errors import ApiError
@@ -26,6 +26,7 @@ from fireredtts2.voices import Voice
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "jobs.sqlite"
+LOCK_NAME = ".lock"
 
 
 class Jobs:
@@ -43,8 +44,13 @@ class Jobs:
         assert config.path is not None
         self.config, self._root = config, config.path
         self._root.mkdir(parents=True, exist_ok=True)
-        self._lock = None if config.redis_url else _locked(self._root / ".lock")
-        self.store = open_store(config)
+        self._lock = None if config.redis_url else held_folder(self._root)
+        try:
+            self.store = open_store(config)
+        except BaseException:
+            if self._lock is not None:
+                self._lock.release()
+            raise
         self._worker = JobWorker(tts, self.store, config)
 
     def start(self) -> None:
@@ -58,7 +64,7 @@ class Jobs:
         self._worker.close()
         self.store.close()
         if self._lock is not None:
-            self._lock.close()
+            self._lock.release()
 
     def add(self, owner: str, asked: JobRequest, plan: Plan, voices: Mapping[str, Voice]) -> Job:
         """A new job.
@@ -99,7 +105,7 @@ class Jobs:
         return self.store.find(owner=owner)
 
     def cancel(self, owner: str, id: str) -> Job:
-        """Stops a job; its finished turns stay, so that it can be resumed."""
+        """Stops a job, also in mid-turn; its finished turns stay, so that it can be resumed."""
         return self._moved(owner, id, jobs.moved("cancelled"))
 
     def resume(self, owner: str, id: str) -> Job:
@@ -110,6 +116,7 @@ class Jobs:
         """Removes a job and all that is on disk of it."""
         job = self.get(owner, id)
         self.store.delete(job.id)
+        self._worker.wake()
         JobFolder(self._root / job.id).remove()
 
     def file(self, owner: str, id: str, name: str) -> Path:
@@ -185,13 +192,17 @@ def open_store(config: JobsConfig) -> JobStore:
         raise ValueError(f"jobs: Redis does not answer ({type(error).__name__})") from None
 
 
-def _locked(path: Path) -> IO[bytes]:
-    """Holds a folder for this process; the system lets go of it however the process ends."""
-    file = path.open("ab")
+def held_folder(path: Path) -> FileLock:
+    """Holds a folder for this process; the system lets go of it however the process ends.
+
+    Raises:
+        ValueError: another holds it.
+    """
+    # Whoever closes a server may be another thread than the one that opened it.
+    lock = FileLock(path / LOCK_NAME, timeout=0, thread_local=False)
     try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        raise ValueError(f"{path.parent}: another server keeps its jobs there; choose another "
-                         "folder with --jobs, or share them through Redis") from None  # fmt: skip
-    return file
+        lock.acquire()
+    except Timeout:
+        raise ValueError(f"{path}: another server keeps its jobs there; choose another folder "
+                         "with --jobs, or share them through Redis") from None  # fmt: skip
+    return lock

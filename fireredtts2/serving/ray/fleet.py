@@ -23,6 +23,7 @@ from fireredtts2.serving.app import create_app
 from fireredtts2.serving.config import ServingConfig
 from fireredtts2.serving.environment import serving_config
 from fireredtts2.serving.errors import RETRY_AFTER_S
+from fireredtts2.serving.jobs.config import JobsConfig, job_variables
 from fireredtts2.serving.ray.router import StickyRouter
 
 HEALTH_CHECK_PERIOD_S = 10.0
@@ -91,7 +92,11 @@ def fleet_of(
         config: of each.
         arguments: how many.
         load: makes the application in a replica.
+
+    Raises:
+        ValueError: several replicas would keep jobs, each its own.
     """
+    _check_jobs(config.jobs, arguments.max_replicas)
 
     def application() -> FastAPI:
         return load(config)
@@ -116,3 +121,12 @@ def fleet_of(
         health_check_period_s=HEALTH_CHECK_PERIOD_S,
     )
     return deployment.bind()
+
+
+def _check_jobs(jobs: JobsConfig, max_replicas: int) -> None:
+    """One server works in a folder; a request may reach any replica."""
+    if max_replicas > 1 and jobs.path is not None and jobs.redis_url is None:
+        names = job_variables()
+        raise ValueError(f"{names['path']}={jobs.path} with max_replicas {max_replicas}: replicas "
+                         f"share jobs through Redis only; set {names['redis_url']}, unset "
+                         f"{names['path']}, or have one replica")  # fmt: skip

@@ -11,15 +11,18 @@ from __future__ import annotations
 import base64
 import json
 import logging
-from collections.abc import AsyncIterator
+import os
+from collections.abc import AsyncIterator, Mapping
 from typing import Any
 
 from starlette.types import ASGIApp
 
 from fireredtts2.serving import errors
 from fireredtts2.serving.app import create_app
+from fireredtts2.serving.config import ServingConfig
 from fireredtts2.serving.environment import serving_config
 from fireredtts2.serving.errors import ApiError, as_api_error
+from fireredtts2.serving.jobs.config import job_variables
 from fireredtts2.serving.runpod.exchange import Exchange
 from fireredtts2.serving.schemas import SpeechRequest
 
@@ -100,10 +103,23 @@ def failure(error: Exception) -> dict[str, Any]:
     return {"error": bytes(errors.response(as_api_error(error)).body).decode()}
 
 
+def worker_config(environ: Mapping[str, str] = os.environ) -> ServingConfig:
+    """The settings of the environment, without our keys: RunPod asks for its own.
+
+    Raises:
+        ValueError: as `serving_config`, or jobs of ours are asked for.
+    """
+    for name in job_variables().values():
+        if environ.get(name, "").strip():
+            raise ValueError(f"{name} is set: a worker of RunPod's queue has no /v1/jobs, for it "
+                             "answers speech and dialogue only; unset it, or deploy "
+                             "fireredtts2.serving.runpod.load_balancer")  # fmt: skip
+    return serving_config(environ, api_keys=())
+
+
 def main() -> None:
     logging.basicConfig(level=logging.INFO)
-    # NOTE: without our keys: RunPod asks for its own, and nobody else reaches a worker.
-    config = serving_config(api_keys=())
+    config = worker_config()
     QueueWorker(create_app(config), config.num_slots).start()
 
 

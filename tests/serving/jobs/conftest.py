@@ -1,6 +1,6 @@
 """A server with jobs over a tiny model."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,8 @@ from fireredtts2.serving.jobs.config import JobsConfig
 from tests.serving.jobs.waiting import FRAMES
 from tests.tiny import script_turns
 
+ClientOf = Callable[..., TestClient]
+
 
 @pytest.fixture
 def tts(voiced_checkpoint: Path) -> FireRedTTS2:
@@ -23,7 +25,7 @@ def tts(voiced_checkpoint: Path) -> FireRedTTS2:
 
 
 @pytest.fixture
-def client_of(tts: FireRedTTS2, tmp_path: Path):
+def client_of(tts: FireRedTTS2, tmp_path: Path) -> ClientOf:
     def made(api_keys: tuple[str, ...] = (), **values) -> TestClient:
         jobs = JobsConfig(path=tmp_path / "jobs", **values)
         config = ServingConfig(
@@ -35,6 +37,6 @@ def client_of(tts: FireRedTTS2, tmp_path: Path):
 
 
 @pytest.fixture
-def client(client_of) -> Iterator[TestClient]:
+def client(client_of: ClientOf) -> Iterator[TestClient]:
     with client_of() as made:
         yield made

@@ -5,6 +5,7 @@ import io
 import json
 import shutil
 import subprocess
+import sys
 import threading
 from pathlib import Path
 
@@ -230,14 +231,6 @@ def test_a_full_disk_pauses_the_job_and_leaves_nothing_half_written(
     assert client.get(f"/v1/jobs/{id}").json()["error"] is None
 
 
-def test_a_quota_pauses_too(client_of):
-    with client_of(max_bytes=150_000) as client:
-        job = stands(client, created(client), "paused", "done", "failed")
-        assert job["state"] == "paused"
-        assert "of 150000" in job["error"]
-        assert 0 < job["turns_done"] < NUM_TURNS
-
-
 def test_a_damaged_turn_is_made_again(client: TestClient, tmp_path: Path):
     id = created(client)
     stands(client, id, "done")
@@ -360,10 +353,41 @@ def test_without_a_folder_there_are_no_jobs(tts: FireRedTTS2, tmp_path: Path):
         assert client.post("/v1/jobs", json=asked()).status_code == 501
 
 
-def test_one_server_a_folder(client_of, client: TestClient):
-    with pytest.raises(ValueError, match="another server"):
-        client_of()
-    assert client_of(is_optional=True).app.state.jobs is None
+def test_one_server_a_folder(client_of, tmp_path: Path):
+    with client_of() as client:
+        with pytest.raises(ValueError, match="another server") as caught:
+            client_of()
+        assert str(tmp_path / "jobs") in str(caught.value)
+        assert "--jobs" in str(caught.value)
+        assert client_of(is_optional=True).app.state.jobs is None
+        stands(client, created(client), "done")
+    with client_of() as after:
+        assert len(after.get("/v1/jobs").json()["data"]) == 1
+
+
+HOLDER = """
+import sys, time
+from pathlib import Path
+from fireredtts2.serving.jobs.service import held_folder
+lock = held_folder(Path(sys.argv[1]))
+print("held", flush=True)
+time.sleep(600)
+"""
+
+
+def test_another_process_holds_the_folder_until_it_is_killed(client_of, tmp_path: Path):
+    (tmp_path / "jobs").mkdir()
+    command = [sys.executable, "-c", HOLDER, str(tmp_path / "jobs")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == "held\n"
+            with pytest.raises(ValueError, match="another server keeps its jobs there"):
+                client_of()
+        finally:
+            process.kill()
+    with client_of() as client:
+        assert stands(client, created(client), "done", "failed")["state"] == "done"
 
 
 def test_live_requests_are_heard_beside_jobs(client: TestClient):
