@@ -33,6 +33,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "convert": ("fireredtts2 convert FireRedTTS2 FireRedTTS2-bf16 --dtype bfloat16",),
     "serve": ("fireredtts2 serve", "fireredtts2 serve --host 0.0.0.0 --slots 8 --queue 64"),
     "studio": ("fireredtts2 studio --help",),
+    "prepare": ("fireredtts2 prepare --help",),
     "train": ("fireredtts2 train --help",),
     "doctor": ("fireredtts2 doctor", "fireredtts2 doctor --json --no-speak"),
     "evaluate": ("fireredtts2 evaluate --help",),

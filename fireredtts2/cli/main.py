@@ -11,7 +11,18 @@ from typing import Annotated
 
 import typer
 
-from fireredtts2.cli import adapter, check, models, serve, speak, studio, train, voices, watermark
+from fireredtts2.cli import (
+    adapter,
+    check,
+    models,
+    prepare,
+    serve,
+    speak,
+    studio,
+    train,
+    voices,
+    watermark,
+)
 from fireredtts2.cli.errors import ExitCode
 from fireredtts2.cli.examples import epilog
 
@@ -36,6 +47,7 @@ app.command("download", epilog=epilog("download"))(models.download)
 app.command("convert", epilog=epilog("convert"))(models.convert)
 app.command("serve", epilog=epilog("serve"))(serve.serve)
 app.command("studio", epilog=epilog("studio"))(studio.studio)
+app.command("prepare", epilog=epilog("prepare"))(prepare.prepare)
 app.command("train", epilog=epilog("train"))(train.train)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(watermark.app, name="watermark")

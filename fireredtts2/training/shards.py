@@ -240,7 +240,8 @@ class Dataset:
         path = Path(folder) / INDEX_NAME
         if not path.is_file():
             raise ValueError(
-                f"{folder}: no data set: it has no {INDEX_NAME}; `write_index` makes one of shards"
+                f"{folder}: no data set: it has no {INDEX_NAME}; "
+                "`fireredtts2 prepare` makes one, `write_index` one of shards"
             )
         try:
             values = json.loads(path.read_text(encoding="utf-8"))

@@ -1,0 +1,1 @@
+"""Layouts of recordings on disk: one reader each."""

@@ -1,0 +1,135 @@
+"""Lhotse's manifests and Hugging Face's folders, as their own libraries write them."""
+
+import gzip
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fireredtts2.training.prepare.audio_reading import AudioReader
+from fireredtts2.training.prepare.recordings import AudioPlace, SourceError
+from fireredtts2.training.prepare.sources.detect import read_source
+from tests.training.prepare.speech import write_clip
+
+
+def pack(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.write_bytes(gzip.compress("".join(json.dumps(row) + "\n" for row in rows).encode()))
+
+
+def recording(name: str, audio: Path, **more: Any) -> dict[str, Any]:
+    source = {"type": "file", "channels": [0], "source": str(audio)}
+    return {"id": name, "sources": [source], "sampling_rate": 16_000, "num_samples": 64_000,
+            "duration": 4.0, "channel_ids": [0], **more}  # fmt: skip
+
+
+def supervision(name: str, of: str, start: float, speaker: str, **more: Any) -> dict[str, Any]:
+    return {"id": name, "recording_id": of, "start": start, "duration": 1.0, "channel": 0,
+            "text": f"Said in {name}.", "language": "English", "speaker": speaker,
+            "gender": "female", **more}  # fmt: skip
+
+
+@pytest.fixture
+def lhotse(tmp_path: Path) -> Path:
+    write_clip(tmp_path / "audio/talk.wav", 4.0)
+    stereo = {"type": "file", "channels": [0, 1], "source": "audio/two.wav"}
+    rows = [
+        recording("talk", Path("audio/talk.wav")),
+        recording("alone", tmp_path / "audio/talk.wav"),
+        recording("two", Path("."), sources=[stereo]),
+    ]
+    pack(tmp_path / "my_recordings_train.jsonl.gz", rows)
+    said = [
+        supervision("t2", "talk", 1.5, "Bob"),
+        supervision("t1", "talk", 0.0, "Ann"),
+        supervision("a1", "alone", 0.0, "Ann"),
+        supervision("a2", "alone", 1.0, "Ann", language="fr"),
+        supervision("c1", "two", 0.0, "Eve", channel=1),
+        supervision("c2", "two", 2.0, "Eve", channel=[0]),
+    ]
+    pack(tmp_path / "my_supervisions_train.jsonl.gz", said)
+    return tmp_path
+
+
+def test_lhotse(lhotse: Path) -> None:
+    layout, found = read_source(lhotse)
+    assert layout == "lhotse"
+    talk, *clips = found
+    assert (talk.id, talk.language) == ("talk", "en")
+    assert [(t.speaker, t.text) for t in talk.turns] == [
+        ("Ann", "Said in t1."),
+        ("Bob", "Said in t2."),
+    ]
+    assert talk.turns[1].audio == AudioPlace(lhotse / "audio/talk.wav", 1.5, 2.5)
+    assert [(c.id, c.language) for c in clips] == [
+        ("a1", "en"), ("a2", "fr"), ("c1", "en"), ("c2", "en"),
+    ]  # fmt: skip
+    assert [c.turns[0].audio.channel for c in clips] == [0, 0, 1, 0]
+
+
+def test_lhotse_names_bad_lines(lhotse: Path) -> None:
+    rows = [supervision("x", "nowhere", 0.0, "Ann"), {**supervision("y", "talk", 0.0, "A"),
+            "duration": 0}]  # fmt: skip
+    pack(lhotse / "my_supervisions_train.jsonl.gz", rows)
+    with pytest.raises(SourceError, match=r"line 1: no recording 'nowhere'.*line 2: duration is 0"):
+        read_source(lhotse)
+    source = {"type": "url", "channels": [0], "source": "http://localhost"}
+    pack(lhotse / "my_recordings_train.jsonl.gz", [{"id": "talk", "sources": [source]}])
+    with pytest.raises(SourceError, match="line 1: a source of type 'url'; only files are read"):
+        read_source(lhotse)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "arrow"])
+def test_tables_of_huggingface(tmp_path: Path, kind: str) -> None:
+    pa = pytest.importorskip("pyarrow", reason="tables need pyarrow")
+    import pyarrow.parquet
+
+    clips = [write_clip(tmp_path / f"clips/{n}.flac", 0.5 + n, n) for n in range(3)]
+    rows = [
+        {"audio": {"bytes": clip.read_bytes(), "path": clip.name}, "sentence": f"Text  {n}.",
+         "speaker_id": 7 + n, "locale": "en" if n else None}
+        for n, clip in enumerate(clips)
+    ]  # fmt: skip
+    table = pa.Table.from_pylist(rows)
+    root = tmp_path / "set"
+    (root / "data").mkdir(parents=True)
+    path = root / "data" / f"train-00000-of-00001.{kind}"
+    if kind == "parquet":
+        pyarrow.parquet.write_table(table, path, row_group_size=2)
+    else:
+        with pa.OSFile(str(path), "wb") as file, pa.ipc.new_stream(file, table.schema) as writer:
+            writer.write_table(table)
+    layout, found = read_source(root, language="de")
+    assert layout == "huggingface"
+    assert [(r.turns[0].text, r.turns[0].speaker, r.language) for r in found] == [
+        ("Text 0.", "7", "de"), ("Text 1.", "8", "en"), ("Text 2.", "9", "en"),
+    ]  # fmt: skip
+    assert found[2].id == f"data/{path.name}:2"
+    for number, one in enumerate(found):
+        audio, rate_hz = AudioReader(10.0).read(one.turns[0].audio)
+        assert audio.size == (0.5 + number) * rate_hz
+    pyarrow.parquet.write_table(table.drop_columns(["sentence"]), root / "data/x.parquet")
+    with pytest.raises(SourceError, match=r"no column of text; known are text, .*it has audio"):
+        read_source(root / "data/x.parquet")
+
+
+def test_without_pyarrow_it_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "train.parquet").write_bytes(b"PAR1")
+    for name in ("pyarrow", "pyarrow.parquet"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(SourceError, match="pip install pyarrow"):
+        read_source(tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl"])
+def test_an_audio_folder_with_metadata(tmp_path: Path, kind: str) -> None:
+    write_clip(tmp_path / "train/a.wav")
+    rows = [{"file_name": "a.wav", "transcription": "One, two."}]
+    lines = {"csv": 'file_name,transcription\na.wav,"One, two."\n', "jsonl": json.dumps(rows[0])}
+    (tmp_path / f"train/metadata.{kind}").write_text(lines[kind])
+    layout, (clip,) = read_source(tmp_path, speaker="Ann")
+    assert (layout, clip.id, clip.turns[0].text) == ("huggingface", "train/a.wav", "One, two.")
+    assert clip.turns[0].audio == AudioPlace(tmp_path / "train/a.wav")

@@ -1,0 +1,144 @@
+"""Every layout is found and read; what is not right says where."""
+
+import gzip
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from fireredtts2.training.prepare.recordings import AudioPlace, SourceError, digest
+from fireredtts2.training.prepare.sources.detect import detect, read_source
+from tests.training.prepare.speech import write_clip
+
+
+def write_lines(path: Path, rows: list[Any]) -> Path:
+    lines = [row if isinstance(row, str) else json.dumps(row) for row in rows]
+    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return path
+
+
+def test_a_folder_of_audio_with_texts(tmp_path: Path) -> None:
+    write_clip(tmp_path / "anna/b.wav", text="Second  one.\n")
+    write_clip(tmp_path / "anna/a.flac", text="First one.")
+    write_clip(tmp_path / "ben/c.wav").with_suffix(".lab").write_text("\ufeffThird.", "utf-8")
+    write_clip(tmp_path / "ben/d.wav")
+    layout, found = read_source(tmp_path, language="en")
+    assert layout == "folder"
+    assert [(r.id, r.turns[0].text, r.turns[0].speaker, r.language) for r in found] == [
+        ("anna/a.flac", "First one.", "anna", "en"),
+        ("anna/b.wav", "Second one.", "anna", "en"),
+        ("ben/c.wav", "Third.", "ben", "en"),
+        ("ben/d.wav", "", "ben", "en"),
+    ]
+    _, named = read_source(tmp_path, speaker="everybody")
+    assert {r.turns[0].speaker for r in named} == {"everybody"}
+
+
+def test_ljspeech(tmp_path: Path) -> None:
+    root = tmp_path / "LJ"
+    write_clip(root / "wavs/LJ001-0001.wav")
+    lines = ['LJ001-0001|Written "1".|Written "one".', "LJ001-0002|Only one text.|", ""]
+    (root / "metadata.csv").write_text("\n".join(lines))
+    layout, found = read_source(root)
+    assert layout == "ljspeech"
+    assert [(r.id, r.turns[0].text, r.turns[0].speaker) for r in found] == [
+        ("LJ001-0001", 'Written "one".', "LJ"),
+        ("LJ001-0002", "Only one text.", "LJ"),
+    ]
+    assert found[0].turns[0].audio == AudioPlace(root / "wavs/LJ001-0001.wav")
+    (root / "metadata.csv").write_text("a|b\nno bar here\n")
+    with pytest.raises(SourceError, match=r"metadata\.csv line 2: expected id\|text"):
+        read_source(root)
+
+
+def test_a_manifest_of_clips_and_conversations(tmp_path: Path) -> None:
+    turns = [
+        {"speaker": "Ben", "text": "Hello.", "start": 0, "end": 1.5},
+        {"speaker": 7, "text": "Hi.", "start": 1.5, "end": 2, "audio": "other.wav", "channel": 1},
+    ]
+    rows = [
+        {"audio": "a/x.wav", "text": " A  clip. ", "speaker": "Anna", "language": "fr"},
+        "",
+        {"audio": "a/x.wav", "text": "", "start": 1.25, "end": 2, "id": "named"},
+        {"audio": "talk.wav", "turns": turns, "id": "talk"},
+    ]
+    path = write_lines(tmp_path / "set.jsonl", rows)
+    layout, found = read_source(path, speaker="Somebody", language="en")
+    assert layout == "manifest"
+    clip, named, talk = found
+    assert (clip.id, clip.language, clip.turns[0].text) == ("a/x.wav", "fr", "A clip.")
+    assert (named.id, named.language, named.turns[0].speaker) == ("named", "en", "Somebody")
+    assert named.turns[0].audio == AudioPlace(tmp_path / "a/x.wav", 1.25, 2.0)
+    assert named.source == "set.jsonl line 3"
+    assert [turn.speaker for turn in talk.turns] == ["Ben", "7"]
+    assert talk.turns[1].audio == AudioPlace(tmp_path / "other.wav", 1.5, 2.0, channel=1)
+    _, clips = read_source(path, speaker="Somebody", conversations=False)
+    assert [clip.id for clip in clips] == ["a/x.wav", "named", "talk#0", "talk#1"]
+    packed = tmp_path / "set.jsonl.gz"
+    packed.write_bytes(gzip.compress(path.read_bytes()))
+    assert [r.id for r in read_source(packed, speaker="S")[1]] == ["a/x.wav", "named", "talk"]
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("{oops", "line 2: not JSON"),
+        ("[1]", "line 2: expected an object like {...}, got list"),
+        ({"text": "No audio.", "speaker": "A"}, "line 2: no audio"),
+        ({"audio": "a.wav", "speaker": "A"}, "line 2: no text"),
+        ({"audio": "a.wav", "text": "Who?"}, "line 2: no speaker; name one for all with --speaker"),
+        ({"audio": "a.wav", "text": 1.5, "speaker": "A"}, "text is 1.5, not a text"),
+        ({"audio": "a.wav", "text": "T", "speaker": "A", "ende": 1}, "unknown 'ende' in a clip"),
+        ({"audio": "a.wav", "text": "T", "speaker": "A", "start": 2, "end": 1}, "end 1 is not aft"),
+        ({"audio": "a.wav", "text": "T", "speaker": "A", "end": float("nan")}, "end is nan"),
+        ({"turns": []}, "turns is not a list of at least one turn"),
+        ({"audio": "a.wav", "turns": [{"text": "T", "speaker": "A"}, 3]}, "line 2: turn 2: expec"),
+    ],
+)
+def test_bad_lines_are_named(tmp_path: Path, line: Any, message: str) -> None:
+    good = {"audio": "a.wav", "text": "Good.", "speaker": "A"}
+    path = write_lines(tmp_path / "set.jsonl", [good, line, "null"])
+    with pytest.raises(SourceError) as caught:
+        read_source(path)
+    assert message in str(caught.value)
+    assert "line 3: expected an object" in str(caught.value)
+
+
+def test_what_cannot_be_read_says_so(tmp_path: Path) -> None:
+    with pytest.raises(SourceError, match="no such file"):
+        read_source(tmp_path / "nowhere")
+    with pytest.raises(SourceError, match=r"looks like no source that is known.*folder: audio"):
+        read_source(tmp_path)
+    with pytest.raises(SourceError, match="no recordings found in it"):
+        read_source(tmp_path, "folder")
+    with pytest.raises(SourceError, match="source 'tape'; allowed: auto, "):
+        read_source(tmp_path, "tape")
+    row = {"audio": "a.wav", "text": "T", "speaker": "A"}
+    path = write_lines(tmp_path / "twice.jsonl", [row, row])
+    with pytest.raises(SourceError, match=r"'a.wav' is there twice: twice.jsonl line 1 and .* 2"):
+        read_source(path)
+
+
+def test_the_digest_knows_texts_places_and_sizes(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "a.wav", text="One.")
+    assert detect(tmp_path) == "folder"
+
+    def told() -> str:
+        return digest(read_source(tmp_path)[1], tmp_path)
+
+    first = told()
+    assert told() == first
+    clip.with_suffix(".txt").write_text("Two.")
+    second = told()
+    write_clip(clip, seconds=2.0)
+    assert len({first, second, told()}) == 3
+
+
+def test_the_manifest_in_the_documentation_is_read(tmp_path: Path) -> None:
+    page = (Path(__file__).parents[3] / "docs" / "data.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r"```json\n(.*?)```", page, re.DOTALL)
+    rows = [json.loads(row) for row in re.split(r"\n(?=\{)", example)]
+    _, found = read_source(write_lines(tmp_path / "set.jsonl", rows))
+    assert [len(recording.turns) for recording in found] == [1, 1, 2]
