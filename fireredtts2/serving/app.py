@@ -55,7 +55,7 @@ def create_app(config: ServingConfig, tts: FireRedTTS2 | None = None) -> FastAPI
     if config.voices_path is not None:
         loaded.voices.folders[0] = config.voices_path
     server = Server(loaded, config)
-    jobs = opened_jobs(loaded, config.jobs)
+    jobs = opened_jobs(loaded, config.jobs, server.marker)
 
     @asynccontextmanager
     async def lifespan(_app: FastAPI) -> AsyncIterator[None]:

@@ -18,6 +18,7 @@ from fireredtts2.serving.jobs.result_size import most_bytes, turn_bytes
 from fireredtts2.serving.jobs.schemas import JobRequest
 from fireredtts2.serving.jobs.stoppable import StoppedError, stoppable
 from fireredtts2.serving.jobs.store import JobStore
+from fireredtts2.serving.marking import NewMarker, unmarked
 from fireredtts2.speech import AudioChunk, Progress, Turn
 
 #: Below live requests: one of these waits 50 s of speech at most before it goes first.
@@ -36,12 +37,20 @@ class JobMaker:
         store: where the job is written down.
         config: how much room there is.
         job: as it was claimed; `job.worker` is the claim's own name.
+        new_marker: of each file's watermark.
     """
 
-    def __init__(self, tts: FireRedTTS2, store: JobStore, config: JobsConfig, job: Job) -> None:
+    def __init__(
+        self,
+        tts: FireRedTTS2,
+        store: JobStore,
+        config: JobsConfig,
+        job: Job,
+        new_marker: NewMarker = unmarked,
+    ) -> None:
         assert config.path is not None
         self._store, self._config, self._job = store, config, job
-        self._claim = job.worker or ""
+        self._claim, self._new_marker = job.worker or "", new_marker
         self._folder = JobFolder(config.path / job.id)
         self._tts, self._engine = stoppable(tts)
 
@@ -129,6 +138,7 @@ class JobMaker:
             title=asked.title,
             chapters=chapter_marks(plan, turns),
             names=plan.name_of,
+            new_marker=self._new_marker,
         )
         self._folder.remove_results()  # of an assembly that was broken off
         num_bytes, more = self._folder.num_bytes, most_bytes(wanted, turns)

@@ -21,6 +21,7 @@ from fireredtts2.serving.jobs.schemas import JobRequest
 from fireredtts2.serving.jobs.sqlite_store import SqliteStore
 from fireredtts2.serving.jobs.store import JobStore, TooManyJobsError
 from fireredtts2.serving.jobs.worker import JobWorker
+from fireredtts2.serving.marking import NewMarker, unmarked
 from fireredtts2.voices import Voice
 
 logger = logging.getLogger(__name__)
@@ -35,12 +36,15 @@ class Jobs:
     Args:
         tts: the model.
         config: where they are, and how many.
+        new_marker: of each file's watermark.
 
     Raises:
         ValueError: another server works in the folder, or Redis does not answer.
     """
 
-    def __init__(self, tts: FireRedTTS2, config: JobsConfig) -> None:
+    def __init__(
+        self, tts: FireRedTTS2, config: JobsConfig, new_marker: NewMarker = unmarked
+    ) -> None:
         assert config.path is not None
         self.config, self._root = config, config.path
         self._root.mkdir(parents=True, exist_ok=True)
@@ -51,7 +55,7 @@ class Jobs:
             if self._lock is not None:
                 self._lock.release()
             raise
-        self._worker = JobWorker(tts, self.store, config)
+        self._worker = JobWorker(tts, self.store, config, new_marker)
 
     def start(self) -> None:
         """Goes on with what a server before left behind."""
@@ -154,8 +158,10 @@ class Jobs:
                                code="input_too_long")  # fmt: skip
 
 
-def opened_jobs(tts: FireRedTTS2, config: JobsConfig) -> Jobs | None:
-    """A server's jobs; None where it keeps none.
+def opened_jobs(
+    tts: FireRedTTS2, config: JobsConfig, new_marker: NewMarker = unmarked
+) -> Jobs | None:
+    """A server's jobs, with `new_marker` for each file's watermark; None where it keeps none.
 
     Raises:
         ValueError: as `Jobs`, unless they are optional.
@@ -163,7 +169,7 @@ def opened_jobs(tts: FireRedTTS2, config: JobsConfig) -> Jobs | None:
     if config.path is None:
         return None
     try:
-        return Jobs(tts, config)
+        return Jobs(tts, config, new_marker)
     except (ValueError, OSError) as error:
         if not config.is_optional:
             raise

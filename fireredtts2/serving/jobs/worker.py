@@ -19,6 +19,7 @@ from fireredtts2.serving.jobs.job import Job
 from fireredtts2.serving.jobs.maker import JobMaker, PauseJobError
 from fireredtts2.serving.jobs.stoppable import StoppedError
 from fireredtts2.serving.jobs.store import JobStore
+from fireredtts2.serving.marking import NewMarker, unmarked
 
 logger = logging.getLogger(__name__)
 
@@ -37,10 +38,18 @@ class JobWorker:
         tts: the model.
         store: where jobs are written down.
         config: how many at once, and where.
+        new_marker: of each file's watermark.
     """
 
-    def __init__(self, tts: FireRedTTS2, store: JobStore, config: JobsConfig) -> None:
+    def __init__(
+        self,
+        tts: FireRedTTS2,
+        store: JobStore,
+        config: JobsConfig,
+        new_marker: NewMarker = unmarked,
+    ) -> None:
         assert config.path is not None
+        self._new_marker = new_marker
         self._tts, self._store, self._config, self._root = tts, store, config, config.path
         self._stops = threading.Event()
         self._wakes, self._looks = threading.Event(), threading.Event()
@@ -98,7 +107,7 @@ class JobWorker:
         return None
 
     def _work(self, job: Job) -> None:
-        maker = JobMaker(self._tts, self._store, self._config, job)
+        maker = JobMaker(self._tts, self._store, self._config, job, self._new_marker)
         name = job.worker or ""
         self._makers[name] = maker
         try:

@@ -26,10 +26,16 @@ def tts(voiced_checkpoint: Path) -> FireRedTTS2:
 
 @pytest.fixture
 def client_of(tts: FireRedTTS2, tmp_path: Path) -> ClientOf:
-    def made(api_keys: tuple[str, ...] = (), **values) -> TestClient:
+    def made(
+        api_keys: tuple[str, ...] = (), watermark_key: str | None = None, **values
+    ) -> TestClient:
         jobs = JobsConfig(path=tmp_path / "jobs", **values)
         config = ServingConfig(
-            voices_path=tmp_path / "voices", num_slots=2, jobs=jobs, api_keys=api_keys
+            voices_path=tmp_path / "voices",
+            num_slots=2,
+            jobs=jobs,
+            api_keys=api_keys,
+            watermark_key=watermark_key,
         )
         return TestClient(create_app(config, tts), raise_server_exceptions=False)
 

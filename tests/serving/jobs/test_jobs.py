@@ -18,6 +18,7 @@ from fastapi.testclient import TestClient
 from fireredtts2 import FireRedTTS2
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.serving.jobs.folder import JobFolder
+from fireredtts2.watermark import WatermarkKey, detect
 from tests.serving.jobs.waiting import (
     NUM_TURNS,
     SECONDS,
@@ -73,6 +74,18 @@ def test_a_job_is_the_dialogue(client: TestClient, tts: FireRedTTS2):
     turns = json.loads(file_of(client, id, "turns.json"))["turns"]
     assert [turn["speaker"] for turn in turns] == ["S1", "S2", "S1", "S1"]
     assert turns[2]["start_s"] - turns[1]["end_s"] == pytest.approx(0.5, abs=1e-4)
+
+
+def test_files_carry_the_servers_watermark(client_of):
+    secret, long = "a secret of the server", "[S1] One.\n[S2] Two.\n" * 3
+    with client_of(watermark_key=secret) as client:
+        id = created(client, script=long, formats=["wav", "mp3"], stems=True)
+        files = stands(client, id, "done", "failed")["files"]
+        for name in ("audio.wav", "audio.mp3", "stem_S1.wav", "stem_S2.wav"):
+            assert name in files
+            audio, _ = soundfile.read(io.BytesIO(file_of(client, id, name)), dtype="float32")
+            assert detect(audio, WatermarkKey(secret)).is_marked, name
+            assert not detect(audio, WatermarkKey("another secret")).is_marked
 
 
 def test_every_format_is_a_file_with_its_chapters(client: TestClient, tmp_path: Path):
