@@ -1,5 +1,6 @@
 """The examples of the README and of docs/ work."""
 
+import json
 import re
 import shutil
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 import soundfile
 
 from tests.shell import Shell
+from tests.training.prepare.speech import write_clip
 
 pytest_plugins = ("tests.speaking",)
 ROOT = Path(__file__).resolve().parents[1]
@@ -49,6 +51,15 @@ def workplace(shell: Shell, voiced_checkpoint: Path, monkeypatch: pytest.MonkeyP
     noise = 0.1 * np.random.default_rng(0).standard_normal(16_000)
     soundfile.write(shell.folder / "clip.wav", noise, 16_000)
     shutil.copytree(voiced_checkpoint, shell.folder / "FireRedTTS2")
+    texts = ("This is the first.", "And that is another.", "Here is the last one.")
+    for number, text in enumerate(texts):
+        write_clip(shell.folder / "recordings" / "anna" / f"{number}.wav", 1.5, number, text)
+    rows = [
+        {"audio": f"recordings/anna/{n}.wav", "text": text, "speaker": "Anna"}
+        for n, text in enumerate(texts)
+    ]
+    lines = "".join(json.dumps(row) + "\n" for row in rows)
+    (shell.folder / "talks.jsonl").write_text(lines, encoding="utf-8")
 
     def fetch(target: Path, *_: object, **__: object) -> Path:
         return target

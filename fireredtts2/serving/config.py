@@ -47,7 +47,7 @@ class ServingConfig:
         keys_path: a JSON file with more keys, each with a name and limits of its own.
         cors_origins: web pages that may ask from a browser; none by default.
         voices_path: where uploaded voices are kept; the user's own folder by default.
-        watermark_key: all speech that is sent carries a mark that this secret finds; none by default.
+        watermark_key: speech that is sent carries a mark that this secret finds; none by default.
         watermark_key_path: a file with the key instead.
         watermark_payload: a number in the marks, 0 to 65535.
         limits: of sizes, times and rates.

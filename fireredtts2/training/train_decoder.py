@@ -25,12 +25,7 @@ from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 # Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
 # turns as well as short ones.
 CROP_FRAMES = (12, 20, 40, 75, 120)
-MEL_WEIGHT = 15.0
-LINEAR_WEIGHT = 10.0
 LINEAR_WINDOWS = (1024, 2048)
-# NOTE: both are means over all discriminators and layers, where others take sums.
-ADVERSARIAL_WEIGHT = 4.0
-MATCHING_WEIGHT = 20.0
 
 
 @dataclass(frozen=True)
@@ -46,6 +41,12 @@ class DecoderTrainConfig:
     warmup_steps: int = 30
     total_steps: int = 2000
     adversarial_from_step: int = 500
+    discriminators_alone: int = 0  # so many first steps train nothing else
+    mel_weight: float = 15.0
+    linear_weight: float = 10.0
+    # NOTE: both are of means over all discriminators and layers, where others take sums.
+    adversarial_weight: float = 4.0
+    matching_weight: float = 20.0
     max_seconds: float = float("inf")
     save_every: int = 50
     seed: int = 0
@@ -124,12 +125,14 @@ class StageTwo:
 
     def step(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
         config = self.config
+        if self.step_count < config.discriminators_alone:
+            return self._judge_only(codes, audio)
         factor = trapezoid(self.step_count, config.warmup_steps, config.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
         made = self.made(codes[:, : self._drawn_codebooks()])
         mel, linear = self.spectral_loss(made, audio)
-        losses = {"mel": MEL_WEIGHT * mel, "linear": LINEAR_WEIGHT * linear}
+        losses = {"mel": config.mel_weight * mel, "linear": config.linear_weight * linear}
         if self.adversarial:
             losses |= self._adversarial_losses(made, audio)
         self.optimizer.zero_grad(set_to_none=True)
@@ -145,6 +148,26 @@ class StageTwo:
 
     def _adversarial_losses(self, made: Tensor, audio: Tensor) -> dict[str, Tensor]:
         made, audio = self._windows(made, audio)
+        judged = self._train_discriminators(made, audio)
+        self.discriminators.requires_grad_(False)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            adversarial, matching = self.discriminators.generator_losses(made, audio)
+        self.discriminators.requires_grad_(True)
+        return {
+            "adversarial": self.config.adversarial_weight * adversarial,
+            "matching": self.config.matching_weight * matching,
+            "judged": judged,
+        }
+
+    def _judge_only(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
+        with torch.no_grad():
+            made = self.made(codes[:, : self._drawn_codebooks()])
+        judged = self._train_discriminators(*self._windows(made, audio))
+        self.step_count += 1
+        return {"judged": judged.item()}
+
+    def _train_discriminators(self, made: Tensor, audio: Tensor) -> Tensor:
+        """One step of theirs over windows (B, samples) twice; returns their loss."""
         # NOTE: the generator runs in float32 here, or it would be judged by what bfloat16 rounds
         # off; the discriminators judge alike in bfloat16, in half the time.
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -153,15 +176,7 @@ class StageTwo:
         judged.backward()
         nn.utils.clip_grad_norm_(self.discriminators.parameters(), 10.0)
         self.judge_optimizer.step()
-        self.discriminators.requires_grad_(False)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            adversarial, matching = self.discriminators.generator_losses(made, audio)
-        self.discriminators.requires_grad_(True)
-        return {
-            "adversarial": ADVERSARIAL_WEIGHT * adversarial,
-            "matching": MATCHING_WEIGHT * matching,
-            "judged": judged.detach(),
-        }
+        return judged.detach()
 
     def _windows(self, made: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Windows of (B, samples) twice, drawn at the same places: (windows, samples) twice."""

@@ -86,6 +86,6 @@ def gains(key: WatermarkKey, strength_db: float) -> np.ndarray:
     raised = np.repeat(key.pattern, CELL_HOPS, axis=0).reshape(PAIRS, CELL_HOPS, -1)
     halves = np.concatenate([raised, -raised], axis=1).reshape(PERIOD_HOPS, -1)
     table = np.ones((PERIOD_HOPS, FRAME_SAMPLES // 2 + 1), np.float32)
-    table[:, edges[0] : edges[-1]] = np.repeat(step ** halves.astype(np.float32), 
-                                               np.diff(edges), axis=1)  # fmt: skip
+    factors = step ** halves.astype(np.float32)
+    table[:, edges[0] : edges[-1]] = np.repeat(factors, np.diff(edges), axis=1)
     return table
