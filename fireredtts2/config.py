@@ -185,11 +185,14 @@ class UpsampleConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
+    """`harmonic_source` is ours: a pulse train for the voiced part, which small decoders need."""
+
     embed_dim: int
     num_layers: int
     num_heads: int
     hop_length: int = 240
     causal: bool = True
+    harmonic_source: bool = False
 
     def __post_init__(self) -> None:
         check_heads(self.embed_dim, self.num_heads)

@@ -44,7 +44,7 @@ def llm_config(max_seq_len: int = 4_096) -> LLMConfig:
     )
 
 
-def codec_config(causal: bool = True) -> CodecConfig:
+def codec_config(causal: bool = True, harmonic_source: bool = False) -> CodecConfig:
     return CodecConfig.from_dict(
         {
             "ssl": {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "num_mels": 16},
@@ -64,7 +64,8 @@ def codec_config(causal: bool = True) -> CodecConfig:
                 "in_dim": 32, "embed_dim": 16, "out_dim": 16, "num_layers": 1, "num_heads": 2
             },
             "acoustic_decoder": {
-                "embed_dim": 32, "num_layers": 1, "num_heads": 2, "causal": causal
+                "embed_dim": 32, "num_layers": 1, "num_heads": 2, "causal": causal,
+                "harmonic_source": harmonic_source,
             },
         }
     )  # fmt: skip
@@ -80,10 +81,10 @@ def llm(seed: int = 0, max_seq_len: int = 4_096) -> DualTransformer:
     return model.eval()
 
 
-def codec(seed: int = 0, causal: bool = True) -> RedCodec:
+def codec(seed: int = 0, causal: bool = True, harmonic_source: bool = False) -> RedCodec:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return RedCodec(codec_config(causal)).eval()
+        return RedCodec(codec_config(causal, harmonic_source)).eval()
 
 
 class LetterTokenizer:

@@ -9,8 +9,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fireredtts2.codec.harmonic_source import Excitation, HarmonicSource
 from fireredtts2.codec.istft import IstftHead
-from fireredtts2.codec.state import AttentionState, DecoderState, TailState
+from fireredtts2.codec.state import AttentionState, DecoderState, SourceState, TailState
 from fireredtts2.codec.transformer import TransformerLayer
 from fireredtts2.config import STEPS_PER_FRAME, DecoderConfig
 
@@ -160,6 +161,10 @@ class AcousticDecoder(nn.Module):
         )
         self.backbone = DecoderBackbone(config)
         self.isift = IstftHead(dim, config.hop_length)  # spelt so in the published keys
+        window = self.isift.istft.window
+        self.source = (
+            HarmonicSource(dim, config.hop_length, window) if config.harmonic_source else None
+        )
 
     def initial_state(self, batch: int, max_steps: int) -> DecoderState:
         """Zeros for `batch` rows of at most `max_steps` steps (100 Hz)."""
@@ -181,6 +186,7 @@ class AcousticDecoder(nn.Module):
                 AttentionState(zeros(*cache), zeros(*cache)) for _ in self.backbone.transformers
             ],
             overlap=self.isift.istft.initial_state(batch),
+            source=None if self.source is None else self.source.initial_state(batch),
         )
 
     def _upsamples(self) -> Iterable[CausalUpsample]:
@@ -198,7 +204,8 @@ class AcousticDecoder(nn.Module):
         """Adds whole frames; returns the samples they complete, 480 * T, untrimmed."""
         num_steps = 2 * x.shape[1]
         hidden = self.hidden(x, state)
-        audio = self.isift(hidden, state.overlap, state.steps)
+        spectrum = self._spectrum(hidden, state.source)
+        audio = self.isift.istft(spectrum, state.overlap, state.steps)
         state.steps += num_steps
         state.live += num_steps
         return audio
@@ -211,11 +218,23 @@ class AcousticDecoder(nn.Module):
         """The whole clip at once."""
         return self.audio(self.hidden(x))
 
-    def audio(self, hidden: Tensor) -> Tensor:
-        """A whole clip's hidden states (B, T, D) at 100 Hz to its audio (B, 240 * T)."""
+    def audio(self, hidden: Tensor, excitation: Excitation | None = None) -> Tensor:
+        """A whole clip's hidden states (B, T, D) at 100 Hz to its audio (B, 240 * T).
+
+        `excitation` is for a harmonic source, as in `HarmonicSource.forward`.
+        """
         istft = self.isift.istft
         steps = torch.zeros(hidden.shape[0], dtype=torch.long, device=hidden.device)
         state = istft.initial_state(hidden.shape[0])
-        body = self.isift(hidden, state, steps)
+        spectrum = self._spectrum(hidden, None, excitation)
+        body = istft(spectrum, state, steps)
         audio = torch.cat([body, istft.flush(state, steps + hidden.shape[1])], dim=1)
         return audio[:, istft.trim_samples : -istft.trim_samples]
+
+    def _spectrum(
+        self, hidden: Tensor, state: SourceState | None, excitation: Excitation | None = None
+    ) -> Tensor:
+        spectrum = self.isift.spectrum(hidden)
+        if self.source is not None:
+            spectrum = self.source(hidden, spectrum, state, excitation)
+        return spectrum

@@ -84,6 +84,3 @@ class IstftHead(nn.Module):
         log_magnitude, phase = F.linear(x, self.out.weight, self.out.bias).float().chunk(2, dim=-1)
         magnitude = log_magnitude.exp().clamp(max=MAX_MAGNITUDE)
         return torch.polar(magnitude, phase)
-
-    def forward(self, x: Tensor, state: TailState, steps: Tensor) -> Tensor:
-        return self.istft(self.spectrum(x), state, steps)

@@ -69,6 +69,34 @@ class AttentionState:
 
 
 @dataclass
+class SourceState:
+    """What a harmonic source keeps of each row; rows as above.
+
+    Attributes:
+        tail: hidden states that its pitch still depends on.
+        phases: (B,) int64, how far the pulses have gone round: whole numbers, so that a sum does
+            not depend on where it was cut.
+    """
+
+    tail: TailState
+    phases: Tensor
+    rows: RowIndex = field(default_factory=lambda: ALL_ROWS)
+
+    def advance(self, increments: Tensor) -> Tensor:
+        """Adds whole increments (rows, T), each before its step; returns the phases (rows, T)."""
+        phases = self.phases[self.rows, None] + increments.long().cumsum(1)
+        self.phases[self.rows] = phases[:, -1]
+        return phases
+
+    def reset(self, row: int) -> None:
+        self.tail.reset(row)
+        self.phases[row] = 0
+
+    def select(self, rows: RowIndex) -> SourceState:
+        return SourceState(self.tail.select(rows), self.phases, rows)
+
+
+@dataclass
 class DecoderState:
     """Everything a streamed decode keeps between chunks.
 
@@ -82,6 +110,7 @@ class DecoderState:
     convolutions: list[TailState]
     attention: list[AttentionState]
     overlap: TailState
+    source: SourceState | None
     live: int = 0
 
     @property
@@ -95,6 +124,8 @@ class DecoderState:
         self.steps[row] = 0
         for tail in [*self.upsample, *self.convolutions, self.overlap]:
             tail.reset(row)
+        if self.source is not None:
+            self.source.reset(row)
         self.live = int(self.steps.max())
 
     def select(self, rows: Sequence[int], steps: Sequence[int]) -> DecoderState:
@@ -114,6 +145,7 @@ class DecoderState:
             convolutions=[tail.select(index) for tail in self.convolutions],
             attention=[layer.select(index) for layer in self.attention],
             overlap=self.overlap.select(index),
+            source=None if self.source is None else self.source.select(index),
             live=max(steps),
         )
 
