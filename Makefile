@@ -21,7 +21,7 @@ LOGGED := -o log_cli=true --log-cli-level=INFO
 PIP := $(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt
 
 .PHONY: speak serve test lint format wheel clean test-deploy test-install test-runpod test-ray test-jobs
-.PHONY: test-hostile test-load test-training test-studio
+.PHONY: test-hostile test-load test-training test-tutorial test-studio
 .DELETE_ON_ERROR:
 
 speak: $(VENV)/installed.stamp
@@ -70,9 +70,14 @@ test-studio: $(VENV)/dev.stamp
 	@$(PIP) playwright
 	@$(BIN)/python -m pytest -q -m slow tests/ui $(ARGS)
 
-# Two processes against one, and 8-bit optimizers, which are compiled first; minutes.
+# Two processes against one, split and whole, and 8-bit optimizers, which are compiled first; a
+# quarter of an hour.
 test-training: $(VENV)/dev.stamp
 	@$(BIN)/python -m pytest -q -m slow tests/training/finetune $(ARGS)
+
+# docs/finetune.md as written, on clips of the folder that FIREREDTTS2_CORPUS names.
+test-tutorial: $(VENV)/dev.stamp
+	@$(BIN)/python -m pytest -q -m slow tests/training/finetune/test_tutorial.py $(ARGS)
 
 lint: $(VENV)/dev.stamp
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check . && $(BIN)/mypy

@@ -1,8 +1,13 @@
 """Fixtures that many tests share."""
 
 import logging
+import os
 from collections.abc import Iterator
 from pathlib import Path
+
+# Tiny models gain nothing from a second thread, and where other work keeps a core busy they wait
+# for it a hundred times longer than they compute. Set before torch is imported, for processes too.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
 

@@ -35,6 +35,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "studio": ("fireredtts2 studio --help",),
     "prepare": ("fireredtts2 prepare --help",),
     "train": ("fireredtts2 train --help",),
+    "train-codec": ("fireredtts2 train-codec --help",),
     "doctor": ("fireredtts2 doctor", "fireredtts2 doctor --json --no-speak"),
     "evaluate": ("fireredtts2 evaluate --help",),
 }

@@ -20,6 +20,7 @@ from fireredtts2.cli import (
     speak,
     studio,
     train,
+    train_codec,
     voices,
     watermark,
 )
@@ -49,6 +50,7 @@ app.command("serve", epilog=epilog("serve"))(serve.serve)
 app.command("studio", epilog=epilog("studio"))(studio.studio)
 app.command("prepare", epilog=epilog("prepare"))(prepare.prepare)
 app.command("train", epilog=epilog("train"))(train.train)
+app.command("train-codec", epilog=epilog("train-codec"))(train_codec.train_codec)
 app.add_typer(adapter.app, name="adapter")
 app.add_typer(watermark.app, name="watermark")
 app.command("doctor", epilog=epilog("doctor"))(check.doctor)

@@ -31,11 +31,12 @@ def train(
 
         typer.echo(estimate_recipe(read).text())
         return
+    from fireredtts2.cli.train_samples import Speaker
     from fireredtts2.training.finetune.run import Run
     from fireredtts2.training.finetune.trainer import TrainingDivergedError
 
     logging.getLogger("fireredtts2.training.finetune").setLevel(logging.INFO)
-    run = Run(read, resume)
+    run = Run(read, resume, Speaker())
     try:
         outcome = run.carry_out()
     except TrainingDivergedError as error:

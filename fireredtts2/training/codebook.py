@@ -22,7 +22,9 @@ def set_projection(module: nn.Conv1d, weight: Tensor, bias: Tensor) -> None:
     """Sets a weight-normed 1x1 convolution to weight (out, in) and bias (out,)."""
     assert module.bias is not None
     # Setting a parametrized weight goes through its right inverse, which splits it.
-    module.weight = weight[:, :, None]
+    # NOTE: in memory of its own, in order: the parameter takes on the layout, sums run in the order
+    # of the layout, and a resumed run, which has it in order, would not be the uncut one.
+    module.weight = weight[:, :, None].clone(memory_format=torch.contiguous_format)
     with torch.no_grad():
         module.bias.copy_(bias)
 
@@ -82,13 +84,16 @@ def set_entries(quantizer: Quantizer, centres: Tensor, counts: Tensor) -> None:
 
 
 @torch.no_grad()
-def update_averages(quantizer: Quantizer, points: Tensor, codes: Tensor) -> int:
+def update_averages(
+    quantizer: Quantizer, points: Tensor, codes: Tensor, generator: torch.Generator | None = None
+) -> int:
     """One step of moving averages; dead entries restart at points of this step.
 
     Args:
         quantizer: whose codebook moves.
         points: (N, codebook_dim) what was quantized.
         codes: (N,) which entry each point took.
+        generator: a CPU generator for the restarts, torch's own where not given.
 
     Returns:
         How many entries were restarted.
@@ -100,9 +105,25 @@ def update_averages(quantizer: Quantizer, points: Tensor, codes: Tensor) -> int:
     quantizer.embed_avg.lerp_(sums, 1 - DECAY)
     dead = (quantizer.cluster_size < DEAD_USES * len(points) / size / 10).nonzero()[:, 0]
     dead = dead[: len(points)]
-    chosen = points[torch.randperm(len(points))[: len(dead)]]
+    chosen = points[torch.randperm(len(points), generator=generator)[: len(dead)]]
     alive = float(len(points)) / size
     quantizer.cluster_size[dead] = alive
     quantizer.embed_avg[dead] = chosen * alive
     quantizer.codebook.copy_(quantizer.embed_avg / quantizer.cluster_size[:, None].clamp(min=1e-6))
     return len(dead)
+
+
+def rarest_entries_first(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Gives index 0 of every codebook to its least used entry.
+
+    A frame of zeros ends a turn; where speech hardly uses 0, the model tells the end apart clearly.
+    """
+    state = dict(state)
+    for key in [key for key in state if key.endswith(".cluster_size")]:
+        rarest = int(state[key].argmin())
+        order = torch.arange(len(state[key]))
+        order[0], order[rarest] = rarest, 0
+        for name in ("cluster_size", "embed_avg", "codebook"):
+            entry = key.replace("cluster_size", name)
+            state[entry] = state[entry][order]
+    return state

@@ -27,10 +27,10 @@ Features = list[Tensor]
 class PeriodDiscriminator(nn.Module):
     """Looks at every p-th sample: the wave folded to (B, 1, samples / p, p)."""
 
-    def __init__(self, period: int) -> None:
+    def __init__(self, period: int, width: int = 1) -> None:
         super().__init__()
         self.period = period
-        widths = (1, *PERIOD_CHANNELS)
+        widths = (1, *(width * channels for channels in PERIOD_CHANNELS))
         self.convs = nn.ModuleList(
             weight_norm(nn.Conv2d(a, b, (5, 1), (3, 1), (2, 0))) for a, b in pairwise(widths)
         )
@@ -55,11 +55,11 @@ class SpectrogramDiscriminator(nn.Module):
 
     window: Tensor
 
-    def __init__(self, window_samples: int) -> None:
+    def __init__(self, window_samples: int, width: int = 1) -> None:
         super().__init__()
         self.size = window_samples
         self.register_buffer("window", torch.hann_window(window_samples))
-        widths = (3, *SPECTROGRAM_CHANNELS)
+        widths = (3, *(width * channels for channels in SPECTROGRAM_CHANNELS))
         self.convs = nn.ModuleList(
             weight_norm(nn.Conv2d(a, b, (3, 5), (1, 2), (1, 2))) for a, b in pairwise(widths)
         )
@@ -83,13 +83,13 @@ class SpectrogramDiscriminator(nn.Module):
 
 
 class Discriminators(nn.Module):
-    """All of them together."""
+    """All of them together; `width` multiplies their channels."""
 
-    def __init__(self) -> None:
+    def __init__(self, width: int = 1) -> None:
         super().__init__()
         self.members = nn.ModuleList(
-            [PeriodDiscriminator(p) for p in PERIODS]
-            + [SpectrogramDiscriminator(w) for w in SPECTROGRAM_WINDOWS]
+            [PeriodDiscriminator(p, width) for p in PERIODS]
+            + [SpectrogramDiscriminator(w, width) for w in SPECTROGRAM_WINDOWS]
         )
 
     def forward(self, audio: Tensor) -> list[tuple[Tensor, Features]]:

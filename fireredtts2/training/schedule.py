@@ -26,3 +26,20 @@ def trapezoid(
     """
     cooldown = cooldown_share * total_steps
     return min(1.0, (step + 1) / warmup_steps, max(0.0, (total_steps - step) / cooldown))
+
+
+def rate_share(kind: str, step: int, warmup_steps: int, total_steps: int) -> float:
+    """The share of its highest rate that update `step`, counted from 0, uses.
+
+    Args:
+        kind: "cosine", "trapezoid" or "constant".
+        step: the update.
+        warmup_steps: updates of the rise.
+        total_steps: of the run.
+    """
+    warmup = max(1, warmup_steps)
+    if kind == "cosine":
+        return learning_rate(step, 1.0, warmup, total_steps)
+    if kind == "trapezoid":
+        return trapezoid(step, warmup, total_steps)
+    return min(1.0, (step + 1) / warmup)

@@ -21,10 +21,16 @@ class MelResolution(nn.Module):
     filters: Tensor
     window: Tensor
 
-    def __init__(self, window_samples: int, num_mels: int, hop_samples: int | None = None) -> None:
+    def __init__(
+        self,
+        window_samples: int,
+        num_mels: int,
+        hop_samples: int | None = None,
+        rate_hz: int = OUTPUT_RATE_HZ,
+    ) -> None:
         super().__init__()
         self.hop = hop_samples or window_samples // 4
-        filters = mel_filters(num_mels, window_samples, OUTPUT_RATE_HZ)
+        filters = mel_filters(num_mels, window_samples, rate_hz)
         self.register_buffer("filters", filters.T.contiguous())
         self.register_buffer("window", torch.hann_window(window_samples))
         self.size = window_samples
@@ -49,19 +55,23 @@ class MultiResolutionMelLoss(nn.Module):
         linear_windows: windows whose bins are compared singly as well (Yamamoto et al. 2020). High
             mel bands are wide: a decoder may put a comb of lines at multiples of its frame rate
             there, which is heard as a buzz, and mels do not see it.
+        rate_hz: of the sound.
     """
 
     def __init__(
         self,
         windows: tuple[tuple[int, int], ...] = ((256, 32), (512, 64), (1024, 100), (2048, 160)),
         linear_windows: tuple[int, ...] = (),
+        rate_hz: int = OUTPUT_RATE_HZ,
     ) -> None:
         super().__init__()
-        self.resolutions = nn.ModuleList(MelResolution(size, mels) for size, mels in windows)
+        self.resolutions = nn.ModuleList(
+            MelResolution(size, mels, rate_hz=rate_hz) for size, mels in windows
+        )
         self.linear_windows = linear_windows
 
     def forward(self, made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, samples) twice, at 24 kHz, to two scalars: by mel bands, and by single bins."""
+        """(B, samples) twice to two scalars: by mel bands, and by single bins."""
         mel, linear = made.new_zeros(()), made.new_zeros(())
         for resolution in cast("Iterable[MelResolution]", self.resolutions):
             with torch.no_grad():

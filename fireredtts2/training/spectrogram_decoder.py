@@ -41,10 +41,10 @@ class Spectrograms(nn.Module):
 class SpectrogramDecoder(nn.Module):
     """Features (B, T at 50 Hz, D) to log-mels (B, 2 * T, bands), by the non-causal backbone."""
 
-    def __init__(self, embed_dim: int) -> None:
+    def __init__(self, embed_dim: int, num_layers: int = NUM_LAYERS) -> None:
         super().__init__()
         heads = max(1, embed_dim // HEAD_DIM)
-        config = DecoderConfig(embed_dim, NUM_LAYERS, heads, HOP_SAMPLES, causal=False)
+        config = DecoderConfig(embed_dim, num_layers, heads, HOP_SAMPLES, causal=False)
         self.backbone = DecoderBackbone(config)
         self.out = nn.Linear(embed_dim, HOPS_PER_FEATURE * NUM_BANDS)
 

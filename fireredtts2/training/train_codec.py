@@ -17,7 +17,13 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fireredtts2.codec import RedCodec
-from fireredtts2.training.codebook import start_from_data, update_averages
+from fireredtts2.training.codec.quantization import (
+    learn_codebooks,
+    start_codebooks,
+    uses_of,
+    with_dropout,
+    with_noise,
+)
 from fireredtts2.training.codec_data import CodecBatch, CodecData
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import learning_rate
@@ -105,44 +111,20 @@ class StageOne:
         }
 
     def _quantized(self, latents: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
-        rvq = self.codec.rvq
+        rvq, config = self.codec.rvq, self.config
         if not self.quantizing:
-            values = rvq.input_proj(latents)
-            # NOTE: noise in proportion to the latents' size, with gradient, so that growing does
-            # not escape it: what matters must stand above it, as it must above quantization.
-            noise = torch.randn(values.shape, generator=self.generator)
-            values = values + self.config.noise_share * values.std() * noise
-            return rvq.output_proj(values), values.new_zeros(())
-        num = rvq.config.num_quantizers
-        active = torch.full((latents.shape[0],), num)
-        dropped = torch.rand(len(active), generator=self.generator) < self.config.dropout_share
-        drawn = torch.randint(1, num + 1, active.shape, generator=self.generator)
-        quantized = rvq(latents, torch.where(dropped, drawn, active))
-        self._learn_codebooks(latents, quantized.codes, live)
+            values = with_noise(rvq, latents, config.noise_share, self.generator)
+            return values, values.new_zeros(())
+        quantized = with_dropout(rvq, latents, config.dropout_share, self.generator)
+        learn_codebooks(rvq, [uses_of(rvq, latents, quantized.codes, live)])
         return quantized.values, quantized.commitment
-
-    @torch.no_grad()
-    def _learn_codebooks(self, latents: Tensor, codes: Tensor, live: Tensor) -> None:
-        rvq = self.codec.rvq
-        residual = rvq.input_proj(latents)
-        chosen = torch.arange(latents.shape[2]) < live[:, None]
-        for index, quantizer in enumerate(rvq.levels):
-            code = codes[:, index]
-            points = quantizer.in_project(residual)
-            residual = residual - quantizer.lookup(code)
-            update_averages(quantizer, points.transpose(1, 2)[chosen], code[chosen])
 
     @torch.no_grad()
     def start_quantizing(self, batches: list[CodecBatch]) -> None:
         """Sets the codebooks from the latents of some batches."""
-        latents = []
-        for batch in batches:
-            with torch.autocast("cpu", dtype=torch.bfloat16):
-                encoded = self.codec.encoded(batch.mel, batch.semantic)
-            x = self.codec.rvq.input_proj(encoded.float().mT)
-            chosen = torch.arange(x.shape[2]) < batch.live[:, None]
-            latents.append(x.transpose(1, 2)[chosen])
-        left = start_from_data(self.codec.rvq, torch.cat(latents), self.generator)
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            latents = [(self.codec.encoded(b.mel, b.semantic), b.live) for b in batches]
+        left = start_codebooks(self.codec.rvq, latents, self.generator)
         log.info("codebooks start; variance left by level: %s", [round(x, 3) for x in left])
         self.quantizing = True
 

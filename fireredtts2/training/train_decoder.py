@@ -6,6 +6,7 @@ most (paper, section 2.1: perceptual loss in the last steps).
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,6 +17,7 @@ from torch import Tensor, nn
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.training.codec.adversarial import Remade, remade, windows
 from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.run import run
@@ -26,6 +28,7 @@ from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 # turns as well as short ones.
 CROP_FRAMES = (12, 20, 40, 75, 120)
 LINEAR_WINDOWS = (1024, 2048)
+AVERAGE_SHARE = 0.01  # of each step in the averaged weights
 
 
 @dataclass(frozen=True)
@@ -43,6 +46,7 @@ class DecoderTrainConfig:
     adversarial_from_step: int = 500
     discriminators_alone: int = 0  # so many first steps train nothing else
     mel_weight: float = 15.0
+    excitation_weight: float = 5.0  # where the decoder has a harmonic source
     linear_weight: float = 10.0
     # NOTE: both are of means over all discriminators and layers, where others take sums.
     adversarial_weight: float = 4.0
@@ -55,10 +59,15 @@ class DecoderTrainConfig:
 class CodesData:
     """Clips with their codes and their sound."""
 
-    def __init__(self, work: Path, held_out: bool = False) -> None:
+    def __init__(self, work: Path, held_out: bool = False, below: int = 2**62) -> None:
+        """Those that are held out or those that are not, with ids below a bound."""
         self.rows = read_index(work)
         self.samples = open_samples(work)
-        self.items = [item for item in read_codes(work) if is_held_out(item[0]) == held_out]
+        self.items = [
+            item
+            for item in read_codes(work)
+            if is_held_out(item[0]) == held_out and item[0] < below
+        ]
 
     def batches(self, frames_per_step: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
         """Endless (codes (B, Q, t), audio (B, 1920 * t)); B * t is near `frames_per_step`."""
@@ -100,6 +109,7 @@ class StageTwo:
         self.trained = [codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder]
         for part in self.trained:
             part.requires_grad_(True)
+        self.average = copy.deepcopy(codec).eval().requires_grad_(False)
         self.parameters = [p for part in self.trained for p in part.parameters()]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=(0.8, 0.99), weight_decay=0.01
@@ -114,14 +124,9 @@ class StageTwo:
     def adversarial(self) -> bool:
         return self.step_count >= self.config.adversarial_from_step
 
-    def made(self, codes: Tensor) -> Tensor:
-        """Codes (B, Q, t) to audio (B, 1920 * t), with gradients."""
-        codec = self.codec
-        values = codec.rvq.decode(codes).transpose(1, 2)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=not self.adversarial):
-            hidden = codec.acoustic_decoder.hidden(codec.upsample(values))
-        # NOTE: float32 from here on: the head's phases turn more than once.
-        return codec.acoustic_decoder.audio(hidden.float())
+    def made(self, codes: Tensor, audio: Tensor) -> Remade:
+        """Codes (B, Q, t) decoded, with gradients, beside what they mean, (B, 1920 * t)."""
+        return remade(self.codec, codes, audio, None if self.adversarial else torch.bfloat16)
 
     def step(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
         config = self.config
@@ -130,17 +135,26 @@ class StageTwo:
         factor = trapezoid(self.step_count, config.warmup_steps, config.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
-        made = self.made(codes[:, : self._drawn_codebooks()])
-        mel, linear = self.spectral_loss(made, audio)
+        made = self.made(codes[:, : self._drawn_codebooks()], audio)
+        mel, linear = self.spectral_loss(made.audio, audio)
         losses = {"mel": config.mel_weight * mel, "linear": config.linear_weight * linear}
+        if made.excitation is not None:
+            losses["excitation"] = config.excitation_weight * made.excitation
         if self.adversarial:
-            losses |= self._adversarial_losses(made, audio)
+            losses |= self._adversarial_losses(made.audio, audio)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.parameters, 10.0)
         self.optimizer.step()
         self.step_count += 1
+        self._average()
         return {name: value.item() for name, value in losses.items()}
+
+    @torch.no_grad()
+    def _average(self) -> None:
+        for kept, fresh in zip(self.average.parameters(), self.codec.parameters(), strict=True):
+            if fresh.requires_grad:
+                kept.lerp_(fresh, AVERAGE_SHARE)
 
     def _drawn_codebooks(self) -> int:
         choices = self.config.codebooks
@@ -161,7 +175,7 @@ class StageTwo:
 
     def _judge_only(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
         with torch.no_grad():
-            made = self.made(codes[:, : self._drawn_codebooks()])
+            made = self.made(codes[:, : self._drawn_codebooks()], audio).audio
         judged = self._train_discriminators(*self._windows(made, audio))
         self.step_count += 1
         return {"judged": judged.item()}
@@ -181,16 +195,12 @@ class StageTwo:
     def _windows(self, made: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:
         """Windows of (B, samples) twice, drawn at the same places: (windows, samples) twice."""
         size = self.config.adversarial_frames * OUTPUT_SAMPLES_PER_FRAME
-        count = self.config.adversarial_windows
-        clips = torch.randint(len(made), (count,), generator=self.generator)
-        places = made.shape[1] - size + 1
-        starts = torch.randint(places, (count,), generator=self.generator)
-        columns = starts[:, None] + torch.arange(size)
-        return made[clips[:, None], columns], audio[clips[:, None], columns]
+        return windows(made, audio, size, self.config.adversarial_windows, self.generator)
 
     def state(self) -> dict:
         return {
             "generator": self.codec.state_dict(),
+            "average": self.average.state_dict(),
             "discriminators": self.discriminators.state_dict(),
             "optimizer": self.optimizer.state_dict(),
             "judge_optimizer": self.judge_optimizer.state_dict(),
@@ -199,6 +209,7 @@ class StageTwo:
 
     def load(self, state: dict) -> None:
         self.codec.load_state_dict(state["generator"])
+        self.average.load_state_dict(state["average"])
         self.discriminators.load_state_dict(state["discriminators"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.judge_optimizer.load_state_dict(state["judge_optimizer"])

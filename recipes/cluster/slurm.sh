@@ -1,5 +1,6 @@
 #!/bin/bash
 # Two machines of four GPUs each:   sbatch recipes/cluster/slurm.sh recipes/finetune/published-full-80gb.yaml
+# optim.shard: true in the recipe splits a model that one card cannot hold among all of them.
 # A job that was cut is submitted again as it is: it resumes. batches_per_step must be a multiple of 8 here.
 #SBATCH --job-name=fireredtts2-train
 #SBATCH --nodes=2

@@ -94,7 +94,7 @@ def write_voices(work: Path, model: Path, codec_id: str) -> None:
 
 def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     work, model = Path(work_dir), Path(model_dir)
-    codec = stored(torch.load(work / "codec_stage2.pt", weights_only=True)["generator"])
+    codec = stored(torch.load(work / "codec_stage2.pt", weights_only=True)["average"])
     llm = stored(torch.load(work / "llm.pt", weights_only=True)["average"])
     save_file(codec, model / "codec.safetensors")
     save_file(llm, model / "llm.safetensors")

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.training.codebook import rarest_entries_first
 from fireredtts2.training.corpus import read_index
 from recipes.mini.train_codec import build_codec
 
@@ -36,22 +36,6 @@ def frozen_codec(work: Path) -> RedCodec:
     codec = build_codec(work).eval()
     codec.load_state_dict(load_file(path))
     return codec
-
-
-def rarest_entries_first(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    """Gives index 0 of every codebook to its least used entry.
-
-    A frame of zeros ends a turn; where speech hardly uses 0, the model tells the end apart clearly.
-    """
-    state = dict(state)
-    for key in [key for key in state if key.endswith(".cluster_size")]:
-        rarest = int(state[key].argmin())
-        order = torch.arange(len(state[key]))
-        order[0], order[rarest] = rarest, 0
-        for name in ("cluster_size", "embed_avg", "codebook"):
-            entry = key.replace("cluster_size", name)
-            state[entry] = state[entry][order]
-    return state
 
 
 @torch.inference_mode()

@@ -17,6 +17,7 @@ import torch
 from fireredtts2.training.train_decoder import CodesData, DecoderTrainConfig, StageTwo, train
 from recipes.mini.settings import settings
 from recipes.mini.tokenise import frozen_codec
+from recipes.mini.vary import FIRST_VARIED_ID
 
 
 def main(work_dir: str, seconds: str = "inf") -> None:
@@ -28,7 +29,8 @@ def main(work_dir: str, seconds: str = "inf") -> None:
     stage = StageTwo(frozen_codec(work), replace(config, max_seconds=float(seconds)))
     if out.exists():
         stage.load(torch.load(out, weights_only=True))
-    train(stage, CodesData(work), out)
+    # Resampled clips are not the sound that a voice shall have.
+    train(stage, CodesData(work, below=FIRST_VARIED_ID), out)
 
 
 if __name__ == "__main__":

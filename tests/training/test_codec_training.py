@@ -14,6 +14,7 @@ from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 from fireredtts2.training.train_codec import CodecTrainConfig, StageOne, train
 from fireredtts2.training.train_decoder import DecoderTrainConfig, StageTwo
 from tests import tiny
+from tests.training.test_pitch import voice
 
 CROP_FRAMES = 6
 
@@ -117,24 +118,20 @@ def test_the_linear_loss_sees_a_comb_that_mel_bands_do_not():
     assert linear - least_linear > 0.3
 
 
-def test_stage_two_trains_the_decoder_alone():
+@pytest.mark.parametrize("harmonic", [False, True])
+def test_stage_two_trains_the_decoder_alone(harmonic: bool):
     torch.manual_seed(0)
     config = DecoderTrainConfig(
         adversarial_frames=4, adversarial_from_step=1, warmup_steps=1, total_steps=10
     )
-    stage = StageTwo(tiny.codec(), config)
+    stage = StageTwo(tiny.codec(harmonic_source=harmonic), config)
     codes = torch.randint(tiny.CODEBOOK_SIZE, (2, tiny.NUM_CODEBOOKS, 6))
-    audio = torch.randn(2, 6 * 1920) * 0.1
+    audio = voice(torch.full((6 * 1920,), 150.0)).repeat(2, 1) + 0.01 * torch.randn(2, 6 * 1920)
     before = {name: p.clone() for name, p in stage.codec.named_parameters()}
     judges = [p.clone() for p in stage.discriminators.parameters()]
-    assert set(stage.step(codes, audio)) == {"mel", "linear"}
-    assert set(stage.step(codes, audio)) == {
-        "mel",
-        "linear",
-        "adversarial",
-        "matching",
-        "judged",
-    }
+    spectral = {"mel", "linear"} | ({"excitation"} if harmonic else set())
+    assert set(stage.step(codes, audio)) == spectral
+    assert set(stage.step(codes, audio)) == spectral | {"adversarial", "matching", "judged"}
     moved = {name for name, p in stage.codec.named_parameters() if not torch.equal(p, before[name])}
     parts = ("rvq.output_proj", "upsample", "acoustic_decoder")
     assert moved == {name for name in before if name.startswith(parts)}

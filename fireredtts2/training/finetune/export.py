@@ -22,22 +22,37 @@ def write_model(
     model: DualTransformer,
     weights: dict[str, torch.Tensor],
     step: int,
+    links: bool = False,
 ) -> None:
-    """Writes the result whole; an older one at `path` goes when the new one is there."""
+    """Writes the result whole; an older one at `path` goes when the new one is there.
+
+    Args:
+        path: the adapter's folder, or that of a whole checkpoint.
+        folder: what the run began with.
+        recipe: the run's.
+        model: the model; what is trained in it need not be whole.
+        weights: the trained tensors, whole.
+        step: updates done.
+        links: link the checkpoint's other files in place of copying them.
+    """
     fresh = path.with_name(f"{path.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     if recipe.model.method == "lora":
         taken(weights, recipe, step).save(fresh)
     else:
         state = {**model.state_dict(), **weights}
-        write_checkpoint(fresh, folder, folder.llm_path(recipe.model.gen_type), state)
+        write_checkpoint(fresh, folder, folder.llm_path(recipe.model.gen_type), state, links)
     if path.exists():
         shutil.rmtree(path)
     fresh.rename(path)
 
 
 def write_checkpoint(
-    path: Path, folder: CheckpointFolder, source: Path, state: dict[str, torch.Tensor]
+    path: Path,
+    folder: CheckpointFolder,
+    source: Path,
+    state: dict[str, torch.Tensor],
+    links: bool = False,
 ) -> None:
     """A checkpoint folder with another language model: its keys and types as in `source`."""
     before = read_state(source)
@@ -49,6 +64,9 @@ def write_checkpoint(
     with atomic_folder(path) as temporary:
         for entry in folder.path.iterdir():
             if entry.name.startswith(".") or entry.name in names:
+                continue
+            if links:
+                (temporary / entry.name).symlink_to(entry.resolve())
                 continue
             copy = shutil.copytree if entry.is_dir() else shutil.copyfile
             copy(entry, temporary / entry.name)

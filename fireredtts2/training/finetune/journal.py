@@ -5,22 +5,33 @@ from __future__ import annotations
 import json
 import logging
 import math
+import secrets
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
+
+import numpy as np
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.training.finetune.extras import load_extra
-from fireredtts2.training.finetune.recipe import Recipe
+from fireredtts2.training.finetune.recipe import RunRecipe
 
 log = logging.getLogger(__name__)
-FILE = "metrics.jsonl"
+FILE, BOARD, WANDB_ID = "metrics.jsonl", "tensorboard", "wandb_id.txt"
 DIGITS = 6
+
+
+class Told(Protocol):
+    """A recipe, of whatever is trained."""
+
+    @property
+    def run(self) -> RunRecipe: ...
+    def as_dict(self) -> dict[str, Any]: ...
 
 
 class Journal:
     """The main process writes; the others keep silent."""
 
-    def __init__(self, out: Path, recipe: Recipe, is_main: bool) -> None:
+    def __init__(self, out: Path, recipe: Told, is_main: bool) -> None:
         self.path, self.is_main = out / FILE, is_main
         self.board: Any = None
         self.wandb: Any = None
@@ -28,15 +39,18 @@ class Journal:
             return
         out.mkdir(parents=True, exist_ok=True)
         if recipe.run.tensorboard:
-            tensorboard = load_extra("torch.utils.tensorboard")
-            self.board = tensorboard.SummaryWriter(str(out / "tensorboard"))
+            self.board = self._new_board(None)
         if recipe.run.wandb:
-            self.wandb = load_extra("wandb").init(
-                project="fireredtts2", dir=str(out), config=recipe.as_dict(), resume="allow"
-            )
+            self.wandb = self._new_wandb(recipe)
 
     def cut(self, step: int) -> None:
-        """Drops what was written after the step that a run goes on from."""
+        """Drops what was written after the step that a run goes on from.
+
+        Weights & Biases cannot drop; there, steps told before are not told again.
+        """
+        if self.board is not None:
+            self.board.close()
+            self.board = self._new_board(step + 1)
         if not (self.is_main and self.path.exists()):
             return
         kept = [line for line in self.path.read_text("utf-8").splitlines() if _step(line) <= step]
@@ -60,11 +74,42 @@ class Journal:
         if self.wandb is not None:
             self.wandb.log(named, step=step)
 
+    def write_audio(
+        self, step: int, name: str, audio: np.ndarray, rate_hz: int, text: str = ""
+    ) -> None:
+        """A clip (samples,) float32, where there is a page to hear it on."""
+        if self.board is not None:
+            # (1, samples): TensorBoard wants channels.
+            self.board.add_audio(name, audio[None], step, sample_rate=rate_hz)
+            self.board.add_text(name, text, step)
+        if self.wandb is not None:
+            clip = load_extra("wandb").Audio(audio, sample_rate=rate_hz, caption=text)
+            self.wandb.log({name: clip}, step=step)
+
     def close(self) -> None:
         if self.board is not None:
             self.board.close()
         if self.wandb is not None:
             self.wandb.finish()
+
+    def _new_board(self, purge_step: int | None) -> Any:
+        """TensorBoard hides what was written at that step and later."""
+        tensorboard = load_extra("torch.utils.tensorboard")
+        return tensorboard.SummaryWriter(str(self.path.parent / BOARD), purge_step=purge_step)
+
+    def _new_wandb(self, recipe: Told) -> Any:
+        """The same run again where this one was begun before."""
+        wandb = load_extra("wandb")
+        file = self.path.parent / WANDB_ID
+        if not file.exists():
+            file.write_text(secrets.token_hex(4), encoding="utf-8")
+        return wandb.init(
+            project="fireredtts2",
+            dir=str(self.path.parent),
+            config=recipe.as_dict(),
+            id=file.read_text(encoding="utf-8"),
+            resume="allow",
+        )
 
 
 def _step(line: str) -> float:

@@ -6,12 +6,13 @@ from dataclasses import dataclass
 
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.config import LLMConfig, TransformerConfig
-from fireredtts2.training.finetune.recipe import Recipe, recipe_from
+from fireredtts2.training.finetune.recipe import Recipe
 
 BYTES = {"float32": 4, "bfloat16": 2}
 #: Optimizer bytes a trained number: two float32 moments; two of 8 bits with scales; Muon's one.
 OPTIMIZER_BYTES = {"adamw": 8.0, "adamw8bit": 2.1, "muon": 4.0}
 CARDS_GB = (24, 48, 80)
+SPLITS = (2, 4, 8)
 #: What CUDA, kernels' workspaces and fragments take besides.
 OVERHEAD_BYTES = 1.5e9
 OVERHEAD_SHARE = 0.08
@@ -20,7 +21,7 @@ GB = 1e9
 
 @dataclass(frozen=True)
 class Estimate:
-    """Bytes of a run's parts on one device."""
+    """Bytes of a run's parts on one device; `gathered` only where they are split."""
 
     num_parameters: int
     num_trained: int
@@ -29,11 +30,20 @@ class Estimate:
     optimizer: float
     average: float
     activations: float
+    gathered: float
 
     @property
     def total(self) -> float:
-        parts = (self.weights, self.gradients, self.optimizer, self.average, self.activations)
-        return sum(parts) * (1 + OVERHEAD_SHARE) + OVERHEAD_BYTES
+        return self.on(1)
+
+    def on(self, processes: int) -> float:
+        """Bytes on each device where `optim.shard` splits among so many.
+
+        All but activations is split; layers are whole while they compute.
+        """
+        held = self.weights + self.gradients + self.optimizer + self.average
+        whole = self.activations + (self.gathered if processes > 1 else 0)
+        return (held / processes + whole) * (1 + OVERHEAD_SHARE) + OVERHEAD_BYTES
 
     def text(self) -> str:
         """The parts in words."""
@@ -45,6 +55,8 @@ class Estimate:
             *lines,
             f"{'in all':12} {self.total / GB:8.2f} GB with what a GPU takes besides; "
             f"fits {', '.join(f'{card} GB' for card in fits) or f'no card of {CARDS_GB[-1]} GB'}",
+            "with optim.shard: "
+            + ", ".join(f"{self.on(n) / GB:.2f} GB on each of {n}" for n in SPLITS),
             "Computed from the sizes, not measured.",
         ])  # fmt: skip
 
@@ -70,6 +82,7 @@ def estimate(config: LLMConfig, recipe: Recipe) -> Estimate:
         optimizer=optimizer_bytes(config, recipe, trained),
         average=trained * trained_bytes if optim.ema_decay else 0,
         activations=activation_bytes(config, recipe),
+        gathered=gathered_numbers(config) * (held + (0 if is_lora else trained_bytes)),
     )
 
 
@@ -88,6 +101,17 @@ def num_matrices(size: TransformerConfig) -> int:
     return size.num_layers * (
         2 * width * width + 2 * width * kv + 3 * width * size.intermediate_dim
     )
+
+
+def gathered_numbers(config: LLMConfig) -> int:
+    """Numbers that a process of several has whole at a time.
+
+    Tables and heads from a pass's beginning to its end, and two layers: one computes while the
+    next one arrives.
+    """
+    inner = sum(num_matrices(s) + num_vectors(s) for s in (config.backbone, config.decoder))
+    layer = max(num_matrices(s) // s.num_layers for s in (config.backbone, config.decoder))
+    return num_parameters(config) - inner + 2 * layer
 
 
 def num_parameters(config: LLMConfig) -> int:
@@ -142,54 +166,3 @@ def layers_bytes(size: TransformerConfig, rows: int, held: int, saves: bool) -> 
     if not saves:
         return size.num_layers * layer
     return size.num_layers * rows * width * held + layer
-
-
-#: Rows of the table in docs/training.md: name, backbone, decoder.
-TABLE_SIZES = (
-    ("embedded", "mini-backbone", "mini-decoder"),
-    ("500 M", "qwen-500m", "qwen-200m"),
-    ("1.5 B (published)", "qwen-1.5b", "qwen-200m"),
-    ("3 B", "qwen-3b", "qwen-200m"),
-    ("7 B", "qwen-7b", "qwen-200m"),
-)
-#: Columns: what a run is, and its recipe's model and optimizer.
-TABLE_METHODS: dict[str, tuple[dict[str, str], dict[str, str]]] = {
-    "LoRA, bfloat16": ({"method": "lora", "weights": "bfloat16"}, {}),
-    "full, bfloat16, 8-bit AdamW": (
-        {"method": "full", "weights": "bfloat16"},
-        {"optimizer": "adamw8bit"},
-    ),
-    "full, AdamW": ({"method": "full"}, {}),
-}
-TABLE_ROWS = 2048
-
-
-def memory_table() -> str:
-    """Markdown: GB of every size and method, without and with gradient checkpointing."""
-    lines = [
-        "| model | " + " | ".join(TABLE_METHODS) + " |",
-        "|---" * (1 + len(TABLE_METHODS)) + "|",
-    ]
-    for name, backbone, decoder in TABLE_SIZES:
-        text, vocab, books = (214, 1024, 4) if name == "embedded" else (151_936, 2_051, 16)
-        config = LLMConfig(backbone, decoder, text, vocab, books, 0.6)
-        cells = [_cell(config, *parts) for parts in TABLE_METHODS.values()]
-        lines.append(f"| {name} | " + " | ".join(cells) + " |")
-    return "\n".join(lines) + "\n"
-
-
-def _cell(config: LLMConfig, model: dict[str, str], optim: dict[str, str]) -> str:
-    """GB without checkpointing / with it, and the smallest card that then holds it."""
-    totals = []
-    for saves in (False, True):
-        recipe = recipe_from(
-            {
-                "model": model,
-                "data": {"folder": "dataset", "rows_per_batch": TABLE_ROWS},
-                "optim": {**optim, "gradient_checkpointing": saves},
-                "run": {"out": "run"},
-            }
-        )
-        totals.append(estimate(config, recipe).total / GB)
-    card = next((f"{card} GB" for card in CARDS_GB if totals[1] <= card), "none")
-    return f"{totals[0]:.1f} / {totals[1]:.1f} ({card})"

@@ -9,25 +9,29 @@ from torch import nn
 
 from fireredtts2.training.finetune.extras import load_extra
 from fireredtts2.training.finetune.recipe import OptimRecipe
+from fireredtts2.training.finetune.sharding import ShardedMuon, compile_each_process
 from fireredtts2.training.muon import Muon
-from fireredtts2.training.schedule import learning_rate, trapezoid
+from fireredtts2.training.schedule import rate_share
 
 Named = tuple[str, nn.Parameter]
 
 
 def build_optimizers(
-    parameters: Sequence[Named], recipe: OptimRecipe
+    parameters: Sequence[Named], recipe: OptimRecipe, is_sharded: bool = False
 ) -> list[torch.optim.Optimizer]:
     """The recipe's optimizers; every group remembers its own highest rate under "peak"."""
     trained = [(name, p) for name, p in parameters if p.requires_grad]
     if recipe.optimizer == "muon":
         inner = [p for name, p in trained if is_inner(name, p)]
         others = [p for name, p in trained if not is_inner(name, p)]
-        muon = Muon(inner, lr=recipe.muon_rate, weight_decay=recipe.weight_decay)
+        kind = ShardedMuon if is_sharded else Muon
+        muon = kind(inner, lr=recipe.muon_rate, weight_decay=recipe.weight_decay)
         return _with_peaks([muon, _adamw(others, recipe)])
     plain = [p for _, p in trained]
     if recipe.optimizer == "adamw8bit":
         library = load_extra("torchao.optim")
+        if is_sharded:
+            compile_each_process()
         eight = library.AdamW8bit(
             plain,
             lr=recipe.learning_rate,
@@ -63,12 +67,7 @@ def _with_peaks(optimizers: list[torch.optim.Optimizer]) -> list[torch.optim.Opt
 
 def rate_factor(recipe: OptimRecipe, step: int) -> float:
     """The share of its highest rate that update `step`, counted from 0, uses."""
-    warmup = max(1, recipe.warmup_steps)
-    if recipe.schedule == "cosine":
-        return learning_rate(step, 1.0, warmup, recipe.total_steps)
-    if recipe.schedule == "trapezoid":
-        return trapezoid(step, warmup, recipe.total_steps)
-    return min(1.0, (step + 1) / warmup)
+    return rate_share(recipe.schedule, step, recipe.warmup_steps, recipe.total_steps)
 
 
 def set_rates(optimizers: Sequence[torch.optim.Optimizer], factor: float) -> None:

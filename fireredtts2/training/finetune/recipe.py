@@ -3,17 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
-import math
-import types
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Any, Literal
 
-from fireredtts2.training.finetune.extras import load_extra
-
-Kind = TypeVar("Kind")
+from fireredtts2.training.recipe_reading import build, check_ranges, read_as
 
 
 @dataclass(frozen=True)
@@ -76,7 +71,14 @@ class DataRecipe:
 
 @dataclass(frozen=True)
 class OptimRecipe:
-    """How it is learnt. `batches_per_step` counts those of all processes together."""
+    """How it is learnt.
+
+    Attributes:
+        batches_per_step: those of all processes together.
+        ema_decay: of the averaged weights, which are judged and written; 0: the last ones are.
+        shard: split the model and its optimizer among the processes (FSDP2), where one device
+            cannot hold them; else each process holds all (DDP).
+    """
 
     optimizer: Literal["adamw", "adamw8bit", "muon"] = "adamw"
     learning_rate: float = 1e-4
@@ -92,11 +94,18 @@ class OptimRecipe:
     precision: Literal["bfloat16", "float32"] = "bfloat16"
     gradient_checkpointing: bool = False
     max_bad_steps: int = 10
+    shard: bool = False
 
 
 @dataclass(frozen=True)
 class RunRecipe:
-    """The run: where it is written, how often it is saved, judged and told of."""
+    """The run: where it is written, how often it is saved, judged and told of.
+
+    Attributes:
+        patience: validations in a row that may bring nothing before the run ends; 0: any number.
+        tensorboard: also write `out`/tensorboard.
+        wandb: also tell Weights & Biases.
+    """
 
     out: str
     seed: int = 0
@@ -113,6 +122,27 @@ class RunRecipe:
 
 
 @dataclass(frozen=True)
+class SamplesRecipe:
+    """What the model speaks while it learns, into `run.out`/samples/step_N.
+
+    Attributes:
+        count: validation clips whose texts are spoken, each after another clip of its voice; 0:
+            as many as there are `texts`.
+        texts: spoken in place of those clips' own texts.
+        every: steps between two times; 0: at every validation.
+        device: where they are spoken; with "same" a second copy of the model lies beside the one
+            that learns for that time.
+        word_errors: whether Whisper listens, where the evaluation extra is installed.
+    """
+
+    count: int = 0
+    texts: tuple[str, ...] = ()
+    every: int = 0
+    device: Literal["same", "cpu"] = "same"
+    word_errors: bool = True
+
+
+@dataclass(frozen=True)
 class Recipe:
     """A whole run of `fireredtts2 train`."""
 
@@ -121,6 +151,7 @@ class Recipe:
     model: ModelRecipe = field(default_factory=ModelRecipe)
     lora: LoraRecipe = field(default_factory=LoraRecipe)
     optim: OptimRecipe = field(default_factory=OptimRecipe)
+    samples: SamplesRecipe = field(default_factory=SamplesRecipe)
 
     def __post_init__(self) -> None:
         check(self)
@@ -144,6 +175,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "optim.batches_per_step": (1, 65_536),
     "optim.ema_decay": (0, 0.999999),
     "optim.max_bad_steps": (1, 10**6),
+    "samples.count": (0, 1000),
     "run.save_every": (1, 10**9),
     "run.keep_checkpoints": (1, 1000),
     "run.validate_every": (1, 10**9),
@@ -156,14 +188,7 @@ PARTS = LoraRecipe.parts
 
 def check(recipe: Recipe) -> None:
     """Raises ValueError for numbers out of range and choices that do not go together."""
-    for section in dataclasses.fields(recipe):
-        for name, value in vars(getattr(recipe, section.name)).items():
-            if isinstance(value, bool) or not isinstance(value, int | float):
-                continue
-            place = f"{section.name}.{name}"
-            low, high = RANGES.get(place, (0, math.inf))
-            if not low <= value <= high:
-                raise ValueError(f"{place}: {value} given; allowed: {low} to {high}")
+    check_ranges(recipe, RANGES)
     _check_names("lora.targets", recipe.lora.targets, TARGETS)
     _check_names("lora.parts", recipe.lora.parts, PARTS)
     if len(recipe.optim.betas) != 2 or not all(0 <= b < 1 for b in recipe.optim.betas):
@@ -191,107 +216,10 @@ def _check_method(recipe: Recipe) -> None:
 
 
 def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> Recipe:
-    """Reads a recipe.
-
-    Args:
-        path: a YAML file.
-        changes: "section.key=value" each, which replace what the file says; values are YAML.
-
-    Raises:
-        ValueError: the file, or a key or value in it, is not right; says what is allowed.
-    """
-    yaml = load_extra("yaml")
-    try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except FileNotFoundError:
-        raise ValueError(f"{path}: no such recipe") from None
-    except (UnicodeDecodeError, yaml.YAMLError) as error:
-        raise ValueError(f"{path}: not valid YAML ({error})") from None
-    if not isinstance(values, dict):
-        raise ValueError(f"{path}: expected sections with keys, got {type(values).__name__}")
-    for change in changes:
-        _apply(values, change, yaml)
-    try:
-        return recipe_from(values)
-    except ValueError as error:
-        raise ValueError(f"{path}: {error}") from None
+    """Reads a recipe; arguments and errors as for `recipe_reading.read_as`."""
+    return read_as(Recipe, path, changes)
 
 
 def recipe_from(values: Mapping[str, Any]) -> Recipe:
     """A recipe from plain values."""
-    return _build(Recipe, values, "")
-
-
-def _apply(values: dict[str, Any], change: str, yaml: types.ModuleType) -> None:
-    place, equals, text = change.partition("=")
-    section, dot, key = place.strip().partition(".")
-    if not (equals and dot and section and key):
-        raise ValueError(f"--set {change!r}: expected section.key=value")
-    inner = values.setdefault(section, {})
-    if not isinstance(inner, dict):
-        raise ValueError(f"--set {change!r}: {section} is no section")
-    try:
-        inner[key] = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise ValueError(f"--set {change!r}: the value is not valid YAML ({error})") from None
-
-
-def _build(kind: type[Kind], values: object, where: str) -> Kind:
-    if not isinstance(values, Mapping):
-        raise ValueError(f"{where or 'recipe'}: {values!r} given; expected keys with values")
-    fields = {f.name: f for f in dataclasses.fields(kind)}  # type: ignore[arg-type]
-    for key in values:
-        if key not in fields:
-            raise ValueError(_unknown(where, str(key), list(fields)))
-    for name, f in fields.items():
-        no_default = f.default is dataclasses.MISSING and f.default_factory is dataclasses.MISSING
-        if no_default and name not in values:
-            raise ValueError(f"{_place(where, name)}: missing; it has no default")
-    hints = get_type_hints(kind)
-    return kind(**{k: _value(hints[k], v, _place(where, k)) for k, v in values.items()})
-
-
-def _unknown(where: str, key: str, known: list[str]) -> str:
-    near = difflib.get_close_matches(key, known, n=3)
-    advice = f"did you mean {' or '.join(near)}?" if near else f"known: {', '.join(known)}"
-    return f"{_place(where, key)}: unknown key; {advice}"
-
-
-def _place(where: str, key: str) -> str:
-    return f"{where}.{key}" if where else key
-
-
-def _value(hint: Any, value: Any, where: str) -> Any:
-    """The value in the field's type, or ValueError."""
-    if dataclasses.is_dataclass(hint):
-        return _build(hint, value, where)  # type: ignore[arg-type]
-    origin = get_origin(hint)
-    if origin is Literal:
-        if value in get_args(hint):
-            return value
-        raise ValueError(f"{where}: {value!r} given; allowed: {', '.join(get_args(hint))}")
-    if origin in (Union, types.UnionType):
-        inner = next(option for option in get_args(hint) if option is not type(None))
-        return None if value is None else _value(inner, value, where)
-    if origin is tuple:
-        if not isinstance(value, list | tuple):
-            raise ValueError(f"{where}: {value!r} given; expected a list")
-        return tuple(_value(get_args(hint)[0], item, where) for item in value)
-    return _plain(hint, value, where)
-
-
-def _plain(hint: type, value: Any, where: str) -> Any:
-    if hint is float:
-        # YAML reads 1e-4, without a point, as a text.
-        try:
-            number = math.nan if isinstance(value, bool) else float(value)
-        except (TypeError, ValueError):
-            number = math.nan
-        if math.isfinite(number):
-            return number
-        raise ValueError(f"{where}: {value!r} given; expected a finite number")
-    is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
-    if is_right and value != "":
-        return value
-    names = {int: "a whole number", bool: "true or false", str: "a text"}
-    raise ValueError(f"{where}: {value!r} given; expected {names[hint]}")
+    return build(Recipe, values)

@@ -19,7 +19,10 @@ from fireredtts2.training.finetune.journal import Journal
 from fireredtts2.training.finetune.material import TextReader, open_material
 from fireredtts2.training.finetune.packing import VALIDATION, Packer
 from fireredtts2.training.finetune.recipe import Recipe
+from fireredtts2.training.finetune.samples import Samples, SampleSpeaker, sample_lines
+from fireredtts2.training.finetune.sharding import wants_shards
 from fireredtts2.training.finetune.trainer import Trainer
+from fireredtts2.training.recipe_reading import check_same
 from fireredtts2.weights import build_empty, load_into
 
 log = logging.getLogger(__name__)
@@ -54,7 +57,9 @@ class Outcome:
 class Run:
     """A recipe being carried out."""
 
-    def __init__(self, recipe: Recipe, resume: bool = False) -> None:
+    def __init__(
+        self, recipe: Recipe, resume: bool = False, speaker: SampleSpeaker | None = None
+    ) -> None:
         accelerate = load_extra("accelerate")
         self.recipe = recipe
         if recipe.run.num_threads:
@@ -75,6 +80,7 @@ class Run:
         self.first: dict[str, float] = {}
         self.is_fresh = True
         self.journal = Journal(self.out, recipe, self.accelerator.is_main_process)
+        self.samples = self._new_samples(speaker)
         if resume:
             self._resume()
 
@@ -101,12 +107,19 @@ class Run:
         }
         return Trainer(self.model, packer, recipe, self.accelerator), judges
 
+    def _new_samples(self, speaker: SampleSpeaker | None) -> Samples | None:
+        judge = self.judges.get("validation")
+        lines = sample_lines(judge.materials[0] if judge else None, self.recipe)
+        if not lines or speaker is None:
+            return None
+        return Samples(self.recipe, lines, speaker, self.journal)
+
     def _resume(self) -> None:
         state = self.store.load_newest()
         if state is None:
             log.warning("%s: no checkpoint to resume from; starting anew", self.out)
             return
-        check_same(state["recipe"], self.recipe.as_dict())
+        check_same(state["recipe"], self.recipe.as_dict(), FIXED)
         self.trainer.load(state["trainer"])
         self.is_fresh = False
         self.best, self.first = state["best"], state["first"]
@@ -122,17 +135,24 @@ class Run:
         recipe, trainer = self.recipe, self.trainer
         if self.is_fresh:
             self._validate()
+            self._speak(validates=True)
             self._save()
         while trainer.step_count < recipe.optim.total_steps and not self._is_stale:
             values = trainer.step()
             step, is_last = trainer.step_count, trainer.step_count == recipe.optim.total_steps
             if step % recipe.run.log_every == 0 or is_last or values["skipped"]:
                 self.journal.write(step, "train", values)
-            if step % recipe.run.validate_every == 0 or is_last:
+            validates = step % recipe.run.validate_every == 0 or is_last
+            if validates:
                 self._validate()
+            self._speak(validates)
             if step % recipe.run.save_every == 0 or is_last or self._is_stale:
                 self._save()
         return self._finish()
+
+    @property
+    def _is_main(self) -> bool:
+        return bool(self.accelerator.is_main_process)
 
     @property
     def _is_stale(self) -> bool:
@@ -148,6 +168,18 @@ class Run:
             if name == "validation":
                 self._compare(values["loss"], step)
 
+    def _speak(self, validates: bool) -> None:
+        """Samples, where they are due: spoken by the main process while the others wait."""
+        step = self.trainer.step_count
+        if self.samples is None or not self.samples.is_due(step, validates):
+            return
+        weights = self.trainer.weights(keeps=self._is_main)
+        if self._is_main:
+            wanted = self.recipe.samples.device
+            device = "cpu" if wanted == "cpu" else str(self.accelerator.device)
+            self.samples.speak(step, device, self.folder, self.model, weights)
+        self.accelerator.wait_for_everyone()
+
     def _compare(self, loss: float, step: int) -> None:
         """Remembers the weights where they are the best so far."""
         known = self.best["loss"]
@@ -155,34 +187,34 @@ class Run:
             self.best["stale"] += 1
             return
         self.best = {"loss": loss, "step": step, "stale": 0}
-        if self.accelerator.is_main_process:
+        weights = self.trainer.weights(keeps=self._is_main)
+        if self._is_main:
             self.out.mkdir(parents=True, exist_ok=True)
-            save_whole(self.out / BEST_FILE, {"weights": self.trainer.weights(), "step": step})
+            save_whole(self.out / BEST_FILE, {"weights": weights, "step": step})
 
     def _save(self) -> None:
-        if self.accelerator.is_main_process:
-            state = {
-                "recipe": self.recipe.as_dict(),
-                "trainer": self.trainer.state(),
-                "best": self.best,
-                "first": self.first,
-            }
+        state = {
+            "recipe": self.recipe.as_dict(),
+            "trainer": self.trainer.state(keeps=self._is_main),
+            "best": self.best,
+            "first": self.first,
+        }
+        if self._is_main:
             self.store.save(self.trainer.step_count, state)
         self.accelerator.wait_for_everyone()
 
     def _finish(self) -> Outcome:
-        weights, used = self.trainer.weights(), self.trainer.step_count
+        best, used = None, self.trainer.step_count
         if self.best["loss"] is not None:
             self.accelerator.wait_for_everyone()
             saved = torch.load(self.out / BEST_FILE, map_location="cpu", weights_only=True)
-            weights, used = saved["weights"], saved["step"]
-        if self.trainer.average is not None:
-            self.trainer.average = weights
-        self.trainer.fill(weights)
+            best, used = saved["weights"], saved["step"]
+        self.trainer.adopt(best)
         last = {name: self._last_loss(name) for name in self.judges}
         is_lora = self.recipe.model.method == "lora"
         path = self.out / ("adapter" if is_lora else "model")
-        if self.accelerator.is_main_process:
+        weights = self.trainer.weights(keeps=self._is_main)
+        if self._is_main:
             write_model(path, self.folder, self.recipe, self.model, weights, used)
         self.accelerator.wait_for_everyone()
         self.journal.close()
@@ -226,28 +258,10 @@ def load_model(folder: CheckpointFolder, recipe: Recipe) -> DualTransformer:
 
 def check_processes(accelerator: Any, recipe: Recipe) -> None:
     """Raises ValueError where the work cannot be shared among the processes as asked."""
-    kind = accelerator.distributed_type.value
-    if kind not in ("NO", "MULTI_CPU", "MULTI_GPU"):
-        raise ValueError(
-            f"accelerate is set up for {kind}; what works here is one device, or DDP on several "
-            "(torchrun, or accelerate launch --multi_gpu)"
-        )
+    wants_shards(accelerator, recipe)  # raises where accelerate is set up for something else
     batches, world = recipe.optim.batches_per_step, accelerator.num_processes
     if batches % world:
         raise ValueError(
             f"optim.batches_per_step: {batches} cannot be shared by {world} processes evenly; "
             f"choose a multiple of {world}"
         )
-
-
-def check_same(before: dict[str, Any], now: dict[str, Any]) -> None:
-    """Raises ValueError naming what a resumed recipe must not change."""
-    for place in FIXED:
-        old, new = before, now
-        for key in place.split("."):
-            old, new = old[key], new[key]
-        if old != new:
-            raise ValueError(
-                f"{place}: the run began with {old}, the recipe now says {new}; a resumed run "
-                "keeps it. Choose another run.out for a new run"
-            )

@@ -7,50 +7,35 @@ and a resumed run draws what the uncut run would have drawn.
 from __future__ import annotations
 
 import contextlib
-import functools
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.checkpoint import checkpoint
 
 from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.training.finetune.loss_module import LOSS_NAMES, LossModule, checkpoint_blocks
 from fireredtts2.training.finetune.optimizer import build_optimizers, rate_factor, set_rates
 from fireredtts2.training.finetune.packing import Pack, Packer, with_code_noise
 from fireredtts2.training.finetune.recipe import Recipe
-from fireredtts2.training.losses import dual_transformer_loss
+from fireredtts2.training.finetune.sharding import (
+    clip,
+    gathered,
+    placed,
+    restore,
+    shard,
+    wants_shards,
+    whole,
+)
 
-LOSS_NAMES = ("loss", "first_code", "depth", "text")
 VALIDATION_STEP = 2**31  # as a number for draws, beyond any step
 
 
 class TrainingDivergedError(RuntimeError):
     """Too many steps in a row had a loss or gradient that is not finite."""
-
-
-class LossModule(nn.Module):
-    """The model with its loss in one forward, which is what DDP has to see."""
-
-    def __init__(self, model: DualTransformer, depth_fraction: float) -> None:
-        super().__init__()
-        self.model, self.depth_fraction = model, depth_fraction
-
-    def forward(self, pack: Pack, inputs: Tensor | None, generator: torch.Generator) -> Tensor:
-        """The losses of a batch, as `LOSS_NAMES` lists them: (4,)."""
-        losses = dual_transformer_loss(
-            self.model,
-            pack.tokens,
-            pack.mask,
-            segment_ids=pack.segment_ids,
-            depth_fraction=self.depth_fraction,
-            generator=generator,
-            inputs=inputs,
-        )
-        return torch.stack((losses.total, losses.first_code, losses.depth, losses.text))
 
 
 @dataclass
@@ -79,10 +64,17 @@ class Trainer:
         self.device = accelerator.device
         if recipe.optim.gradient_checkpointing:
             checkpoint_blocks(model)
-        self.plain = LossModule(model, recipe.data.depth_fraction).to(self.device)
-        self.module = accelerator.prepare_model(self.plain)
+        self.plain = LossModule(model, recipe.data.depth_fraction)
+        self.is_sharded = wants_shards(accelerator, recipe)
+        if self.is_sharded:
+            shard(self.plain, model, self.device)
+            self.module = self.plain
+        else:
+            self.module = accelerator.prepare_model(self.plain.to(self.device))
         self.trained = {n: p for n, p in model.named_parameters() if p.requires_grad}
-        self.optimizers = build_optimizers(list(self.trained.items()), recipe.optim)
+        self.optimizers = build_optimizers(
+            list(self.trained.items()), recipe.optim, self.is_sharded
+        )
         self.average = (
             {n: p.detach().clone() for n, p in self.trained.items()}
             if recipe.optim.ema_decay
@@ -101,7 +93,7 @@ class Trainer:
         """
         places = [self.cursor.advance(self.packer) for _ in range(self._batches_per_step)]
         losses = self.accelerator.reduce(self._gradients(places), "mean")
-        norm = float(nn.utils.clip_grad_norm_(self.trained.values(), self._clip_norm))
+        norm = clip(self.trained.values(), self._clip_norm)
         is_good = math.isfinite(norm) and bool(losses.isfinite().all())
         factor = rate_factor(self.recipe.optim, self.step_count)
         if is_good:
@@ -127,7 +119,8 @@ class Trainer:
         own = list(enumerate(places))[rank::world]
         total = torch.zeros(len(LOSS_NAMES), device=self.device)
         for count, (number, place) in enumerate(own, 1):
-            waits = count < len(own)
+            # Unsplit gradients, kept till the last, are what sharding has no room for.
+            waits = count < len(own) and not self.is_sharded
             with self.accelerator.no_sync(self.module) if waits else contextlib.nullcontext():
                 losses = self._losses(self.module, place, number)
                 (losses[0] / len(own)).backward()
@@ -185,13 +178,17 @@ class Trainer:
         total = torch.zeros(len(LOSS_NAMES) + 1, dtype=torch.float64, device=self.device)
         self.plain.eval()
         with self.averaged():
-            for number in range(rank, count, world):
-                generator = self._seeded(VALIDATION_STEP, number)
-                pack = packer.pack(0, number)
+            # Every process takes part in every round, as sharded layers are gathered by all.
+            for number in range(rank, math.ceil(count / world) * world, world):
+                shown = min(number, count - 1)
+                pack = packer.pack(0, shown)
                 with self._autocast():
-                    losses = self.plain(self._moved(pack), None, generator)
-                total[:-1] += losses.double() * pack.num_frames
-                total[-1] += pack.num_frames
+                    losses = self.plain(
+                        self._moved(pack), None, self._seeded(VALIDATION_STEP, shown)
+                    )
+                weight = pack.num_frames if number < count else 0
+                total[:-1] += losses.double() * weight
+                total[-1] += weight
         self.plain.train()
         total = self.accelerator.reduce(total, "sum")
         means = (total[:-1] / total[-1]).tolist()
@@ -215,37 +212,53 @@ class Trainer:
         for name, parameter in self.trained.items():
             parameter.copy_(values[name])
 
-    def weights(self) -> dict[str, Tensor]:
-        """The trained tensors as they should be used: averaged where that is wanted."""
-        source = self.trained if self.average is None else self.average
-        return {name: value.detach().cpu().clone() for name, value in source.items()}
+    def adopt(self, weights: dict[str, Tensor] | None) -> None:
+        """Takes whole weights, or the averaged ones, as those to be used from now on."""
+        if weights is not None:
+            own = {name: placed(weights[name], p) for name, p in self.trained.items()}
+            self.fill(own)
+            if self.average is not None:
+                self.average = {name: value.to(self.device) for name, value in own.items()}
+        elif self.average is not None:
+            self.fill(self.average)
 
-    def state(self) -> dict[str, Any]:
-        """Everything that a resumed run needs."""
+    def weights(self, keeps: bool = True) -> dict[str, Tensor]:
+        """The trained tensors, whole, as they should be used: averaged where that is wanted.
+
+        All processes must ask; those that do not keep get empty ones.
+        """
+        source = self.trained if self.average is None else self.average
+        return {name: whole(value, keeps).cpu().clone() for name, value in source.items()}
+
+    def state(self, keeps: bool = True) -> dict[str, Any]:
+        """Everything that a resumed run needs, whole; all processes must ask."""
         return {
-            "trained": {name: p.detach() for name, p in self.trained.items()},
-            "average": self.average,
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "trained": self._whole_tensors(self.trained, keeps),
+            "average": self.average and self._whole_tensors(self.average, keeps),
+            "optimizers": [
+                gathered(optimizer, keeps) if self.is_sharded else optimizer.state_dict()
+                for optimizer in self.optimizers
+            ],
             "step": self.step_count,
             "cursor": [self.cursor.epoch, self.cursor.index],
             "bad_steps": self.bad_steps,
             "num_skipped": self.num_skipped,
         }
 
+    def _whole_tensors(self, tensors: Mapping[str, Tensor], keeps: bool) -> dict[str, Tensor]:
+        if not self.is_sharded:
+            return {name: tensor.detach() for name, tensor in tensors.items()}
+        return {name: whole(tensor, keeps).cpu() for name, tensor in tensors.items()}
+
+    @torch.no_grad()
     def load(self, state: dict[str, Any]) -> None:
-        self.fill(state["trained"])
-        if self.average is not None:
-            for name, kept in self.average.items():
-                kept.copy_(state["average"][name])
+        """Goes on from a state, which any number of processes may have written."""
+        for name, parameter in self.trained.items():
+            parameter.copy_(placed(state["trained"][name], parameter))
+            if self.average is not None:
+                self.average[name].copy_(placed(state["average"][name], parameter))
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+            restore(optimizer, saved)
         self.step_count = state["step"]
         self.cursor = Cursor(*state["cursor"])
         self.bad_steps, self.num_skipped = state["bad_steps"], state["num_skipped"]
-
-
-def checkpoint_blocks(model: DualTransformer) -> None:
-    """Keeps of every block its input alone; the rest is computed again on the way back."""
-    for part in (model.backbone, model.decoder):
-        for block in part.layers:
-            block.forward = functools.partial(checkpoint, block.forward, use_reentrant=False)

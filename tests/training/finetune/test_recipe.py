@@ -9,10 +9,10 @@ pytest.importorskip("yaml", reason="recipes need the training extra")
 from fireredtts2.config import LLMConfig
 from fireredtts2.training.finetune.memory import (
     estimate,
-    memory_table,
     num_lora,
     num_parameters,
 )
+from fireredtts2.training.finetune.memory_table import memory_table
 from fireredtts2.training.finetune.recipe import read_recipe, recipe_from
 from tests import tiny
 
@@ -52,7 +52,7 @@ def test_published_recipes_fit_their_cards(name: str, card_gb: int) -> None:
         ("run.tensorboard=1", "expected true or false"),
         ("optim.learning_rate=.nan", "expected a finite number"),
         ("lora.targets=[q]", "allowed: one or more of"),
-        ("data.prompt_share=1", "together above 1"),
+        ("data.dialogue_share=1", "together above 1"),
         ("optim.optimizer=muon", "muon is for method full"),
         ("total_steps=1", "expected section.key=value"),
         ("optim.betas=[[[", "not valid YAML"),
@@ -100,6 +100,31 @@ def test_checkpointing_and_8_bits_take_less() -> None:
     assert saving.activations < plain.activations / 2
     assert eight.optimizer < plain.optimizer / 3
     assert "not measured" in plain.text()
+
+
+def test_sharding_splits_all_but_activations() -> None:
+    found = estimate(PUBLISHED, read_recipe(FOLDER / "published-full-80gb.yaml"))
+    assert found.on(1) == found.total
+    spared = found.on(1) - found.on(2)
+    held = found.weights + found.gradients + found.optimizer + found.average
+    assert spared == pytest.approx((held / 2 - found.gathered) * 1.08)
+    assert spared > 15e9
+
+
+def test_the_table_has_every_method_that_a_recipe_may_ask_for() -> None:
+    """What is not in it is refused."""
+    for method in ("lora", "full"):
+        for weights in ("bfloat16", "float32"):
+            for optimizer in ("adamw", "adamw8bit", "muon"):
+                if f"| {method} | {weights} | {optimizer} |" in memory_table():
+                    continue
+                values = {"model": {"method": method, "weights": weights},
+                          "optim": {"optimizer": optimizer}, "data": {"folder": "x"},
+                          "run": {"out": "y"}}  # fmt: skip
+                if (method, weights) == ("lora", "float32") and optimizer != "muon":
+                    continue  # needs more memory than bfloat16, and learns nothing else
+                with pytest.raises(ValueError, match=r"muon is for|needs optim"):
+                    recipe_from(values)
 
 
 def test_the_table_of_the_docs_is_the_computed_one() -> None:

@@ -213,6 +213,33 @@ def test_early_stop(values: MakeValues) -> None:
     assert (outcome.step, outcome.used_step) == (2, 0)
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_what_is_written_is_the_running_average(
+    values: MakeValues, method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    decay = 0.7
+    run = Run(recipe_from(values(model__method=method, optim__ema_decay=decay,
+                                 run__validate_every=100)))  # fmt: skip
+    wanted = {n: p.detach().double().clone() for n, p in run.trainer.trained.items()}
+    update = Trainer._update
+
+    def followed(self: Trainer, factor: float) -> None:
+        update(self, factor)
+        own = min(decay, (self.step_count + 1) / (self.step_count + 10))  # short at first
+        for name, parameter in self.trained.items():
+            wanted[name] = own * wanted[name] + (1 - own) * parameter.detach().double()
+
+    monkeypatch.setattr(Trainer, "_update", followed)
+    outcome = run.carry_out()
+    assert outcome.used_step == 6
+    best = torch.load(run.out / "best.pt", weights_only=True)["weights"]
+    for name, parameter in run.trainer.trained.items():
+        torch.testing.assert_close(best[name].double(), wanted[name], rtol=1e-5, atol=1e-6)
+        assert torch.equal(parameter.detach(), best[name])
+    last = final_state(run)["trained"]
+    assert any(not torch.allclose(last[n], best[n], atol=1e-4) for n in best)
+
+
 def test_replay_is_learnt_and_judged(
     values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
@@ -224,6 +251,29 @@ def test_replay_is_learnt_and_judged(
     parts = [p.material for draft in run.trainer.packer.plan(0) for d in draft for p in d.parts]
     assert 1 in parts
     assert run.carry_out().replay is not None
+
+
+def test_replay_guards_what_was_known(
+    values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    """What a model learnt first it forgets less where some of it is learnt again."""
+    from fireredtts2.checkpoint import CheckpointFolder
+    from tests.training.finetune.conftest import write_dataset
+
+    first = write_dataset(tmp_path / "first", CheckpointFolder(tiny_checkpoint).codec_id, seed=5)
+    how = {"model__method": "full", "optim__total_steps": 30, "optim__ema_decay": 0.0,
+           "run__validate_every": 30, "run__save_every": 30}  # fmt: skip
+    known = Run(recipe_from(values(**how, data__folder=str(first), run__out=str(tmp_path / "a"))))
+    knowing = str(known.carry_out().path)
+    after = {}
+    for share in (0.01, 0.5):
+        run = Run(recipe_from(values(**how, model__checkpoint=knowing, data__replay=str(first),
+                                     data__replay_share=share,
+                                     run__out=str(tmp_path / str(share)))))  # fmt: skip
+        run.carry_out()
+        # What was learnt itself, not its validation split, whose codes are random.
+        after[share] = run.trainer.validate(known.trainer.packer)["loss"]
+    assert after[0.5] < after[0.01] - 0.1
 
 
 def test_a_second_run_does_not_overwrite_the_first(values: MakeValues) -> None:

@@ -1,0 +1,100 @@
+"""Speaks the samples of a run of `train`, and has Whisper listen where it is installed."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fireredtts2.fireredtts2 import FireRedTTS2
+from fireredtts2.narration.errors import SpeechError
+from fireredtts2.training.finetune.recipe import Recipe
+from fireredtts2.training.finetune.samples import Sample, SampleLine
+from fireredtts2.voices import Voice
+
+log = logging.getLogger(__name__)
+SEED = 1
+#: A model that has not learnt to end a turn yet must not hold the run up.
+MAX_SAMPLE_MS = 15_000.0
+Listener = Callable[[str, np.ndarray], tuple[int, int]]
+
+
+class Speaker:
+    """Loads what was learnt so far as a user would, speaks, and lets it go.
+
+    Args:
+        language: ISO 639-1, of the texts.
+    """
+
+    def __init__(self, language: str = "en") -> None:
+        self.language = language
+        self._listener: Listener | None = None
+        self._is_asked = False
+
+    def __call__(
+        self, recipe: Recipe, folder: Path, device: str, lines: Sequence[SampleLine]
+    ) -> list[Sample]:
+        """Speaks lines with the model, or the adapter, in a folder."""
+        is_lora = recipe.model.method == "lora"
+        tts = FireRedTTS2(
+            recipe.model.checkpoint if is_lora else folder,
+            recipe.model.gen_type,
+            device,
+            num_slots=1,
+            adapter=folder if is_lora else None,
+        )
+        listen = self._heard_by() if recipe.samples.word_errors else None
+        return [self._sample(tts, line, listen) for line in lines]
+
+    def _sample(self, tts: FireRedTTS2, line: SampleLine, listen: Listener | None) -> Sample:
+        voice = Voice("prompt", line.prompt_codes, line.prompt_text, self.language)
+        try:
+            speech = tts.say(
+                line.text, voice, seed=SEED, on_runaway="cut", turn_limit_ms=MAX_SAMPLE_MS
+            )
+        except (SpeechError, ValueError) as error:
+            log.warning("sample %s: %s", line.name, error)
+            words = len(line.text.split())
+            empty = np.zeros(0, np.float32)
+            return Sample(empty, words, words) if listen else Sample(empty)
+        audio = speech.audio.numpy()
+        return Sample(audio, *listen(line.text, audio)) if listen else Sample(audio)
+
+    def _heard_by(self) -> Listener | None:
+        """Whisper, loaded once; None, said once, where the evaluation extra is missing."""
+        if not self._is_asked:
+            self._is_asked = True
+            try:
+                self._listener = whisper_listener(self.language)
+            except (ImportError, RuntimeError, ValueError, OSError) as error:
+                log.warning("samples are spoken, but no word errors are counted: %s", error)
+        return self._listener
+
+
+def whisper_listener(language: str) -> Listener:
+    """(text, audio at 24 kHz) -> word errors and words.
+
+    Raises:
+        ImportError: the evaluation extra is not installed.
+        RuntimeError: Whisper's weights could not be fetched.
+    """
+    import torch
+
+    from fireredtts2.audio import resample
+    from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
+    from fireredtts2.evaluation.asr import WhisperTranscriber, whisper_normalizer
+    from fireredtts2.evaluation.asr_model import asr_model_folder
+    from fireredtts2.evaluation.metrics import word_errors
+
+    normalize = whisper_normalizer(language)
+    transcriber: Any = WhisperTranscriber(asr_model_folder(), language=language)
+
+    def listen(text: str, audio: np.ndarray) -> tuple[int, int]:
+        heard = resample(torch.from_numpy(audio), OUTPUT_RATE_HZ, INPUT_RATE_HZ).numpy()
+        count = word_errors(normalize(text), normalize(transcriber.transcribe(heard)))
+        return count.errors, count.length
+
+    return listen

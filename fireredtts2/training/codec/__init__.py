@@ -1,0 +1,1 @@
+"""Trains the codec from sound files: stage one, and stage two."""

@@ -1,0 +1,69 @@
+"""Stage two's sound with gradients, and the windows of it that discriminators see."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from fireredtts2.codec import RedCodec
+from fireredtts2.training.codec.precision import computing_in
+from fireredtts2.training.excitation import excitation_loss, measure_excitation
+
+
+def decoded(codec: RedCodec, codes: Tensor, precision: torch.dtype | None) -> Tensor:
+    """Codes (B, q, t) to audio (B, 1920 * t), with gradients; as `hidden_states`, and the sound."""
+    return codec.acoustic_decoder.audio(hidden_states(codec, codes, precision))
+
+
+@dataclass(frozen=True)
+class Remade:
+    """Sound (B, samples) decoded beside the real one.
+
+    Attributes:
+        audio: with gradients.
+        excitation: how far what a harmonic source names is from the real sound's; None without one.
+    """
+
+    audio: Tensor
+    excitation: Tensor | None
+
+
+def remade(codec: RedCodec, codes: Tensor, real: Tensor, precision: torch.dtype | None) -> Remade:
+    """Codes (B, q, t) decoded as `decoded`, but excited as `real` (B, 1920 * t) is.
+
+    So envelopes are learnt for the right pitch, and the pitch from what is measured.
+    """
+    hidden, decoder = hidden_states(codec, codes, precision), codec.acoustic_decoder
+    if decoder.source is None:
+        return Remade(decoder.audio(hidden), None)
+    with torch.no_grad():
+        excitation = measure_excitation(real)
+    loss = excitation_loss(decoder.source, hidden, excitation)
+    return Remade(decoder.audio(hidden, excitation), loss)
+
+
+def hidden_states(codec: RedCodec, codes: Tensor, precision: torch.dtype | None) -> Tensor:
+    """Codes (B, q, t) to the decoder's last hidden states (B, 8 * t, D) in float32.
+
+    Args:
+        codec: whose decoder is causal, at 24 kHz.
+        codes: of the first q codebooks.
+        precision: of the layers, None for float32.
+    """
+    values = codec.rvq.decode(codes).transpose(1, 2)
+    with computing_in(codes.device, precision):
+        hidden = codec.acoustic_decoder.hidden(codec.upsample(values))
+    # NOTE: float32 from here on: the head's phases turn more than once.
+    return hidden.float()
+
+
+def windows(
+    made: Tensor, real: Tensor, size: int, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Windows of (B, samples) twice, drawn at the same places: (count, size) twice."""
+    clips = torch.randint(len(made), (count,), generator=generator)
+    starts = torch.randint(made.shape[1] - size + 1, (count,), generator=generator)
+    columns = starts[:, None] + torch.arange(size)
+    return made[clips[:, None], columns], real[clips[:, None], columns]

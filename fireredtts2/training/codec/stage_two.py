@@ -1,0 +1,106 @@
+"""Stage two: encoder and quantizer frozen, the causal 24 kHz decoder trained on their codes."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from fireredtts2.codec import RedCodec
+from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.training.codec.adversarial import decoded, remade
+from fireredtts2.training.codec.batches import CropPlace, CropPlan, crop_audio
+from fireredtts2.training.codec.codes import CodeReader
+from fireredtts2.training.codec.quantization import Uses
+from fireredtts2.training.codec.read_ahead import ReadAhead
+from fireredtts2.training.codec.recipe import CodecRecipe
+from fireredtts2.training.codec.sounds import SoundReader, Sounds
+from fireredtts2.training.codec.stage import Judged, StepLosses, trained_of
+from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
+
+LINEAR_WINDOWS = (1024, 2048)
+
+
+class DecoderStage:
+    """The output projection, the upsampling and the decoder: what `encode` does not use."""
+
+    rate_hz, samples_per_frame = OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+
+    def __init__(
+        self, codec: RedCodec, recipe: CodecRecipe, sounds: Sounds, device: torch.device
+    ) -> None:
+        self.recipe, self.device = recipe, device
+        self.codec = freeze(codec).to(device)
+        self.loss = MultiResolutionMelLoss(linear_windows=LINEAR_WINDOWS).to(device)
+        self.trained = trained_of({"codec": codec})
+        self.buffers: dict[str, Tensor] = {}
+        self.codebooks = recipe.data.codebooks or (codec.num_codebooks,)
+        if max(self.codebooks) > codec.num_codebooks:
+            raise ValueError(
+                f"data.codebooks: {list(self.codebooks)} given; this codec has "
+                f"{codec.num_codebooks}"
+            )
+        self.reader = SoundReader(recipe.data.max_seconds)
+        self.codes = CodeReader(codec, self.reader)
+        data = recipe.data
+        self.plan = CropPlan(
+            sounds.part(False), data.crop_frames, data.frames_per_batch, recipe.run.seed
+        )
+        longest = max(data.crop_frames)
+        self.held_out = [
+            CropPlace(sound, 0, min(longest, sound.num_frames)) for sound in sounds.part(True)
+        ]
+        self.read = ReadAhead(self._read, data.workers)
+
+    @property
+    def phase(self) -> str:
+        return "decoder"
+
+    def prepare(self, step: int) -> bool:
+        return False
+
+    def losses(self, number: int, step: int, generator: torch.Generator, exact: bool) -> StepLosses:
+        loss = self.recipe.loss
+        places, audio = self.read(number)
+        codes, real = self.codes.crops(places, self.device), audio.to(self.device)
+        drawn = int(torch.randint(len(self.codebooks), (), generator=generator))
+        precision = None if exact else self.recipe.precision
+        made = remade(self.codec, codes[:, : self.codebooks[drawn]], real, precision)
+        mel, linear = self.loss(made.audio, real)
+        parts = {"mel": loss.mel_weight * mel, "linear": loss.linear_weight * linear}
+        if made.excitation is not None:
+            parts["excitation"] = loss.excitation_weight * made.excitation
+        return StepLosses(parts, made.audio, real)
+
+    def _read(self, number: int) -> tuple[list[CropPlace], Tensor]:
+        places = self.plan.places(number)
+        return places, crop_audio(self.reader, places)
+
+    def learn(self, uses: list[Uses], generator: torch.Generator) -> None:
+        """Nothing but the optimizer moves anything here."""
+
+    @property
+    def num_judged(self) -> int:
+        return len(self.held_out)
+
+    @torch.no_grad()
+    def judge(self, number: int) -> Judged:
+        places = self.held_out[number : number + 1]
+        codes = self.codes.crops(places, self.device)
+        real = crop_audio(self.reader, places).to(self.device)
+        made = decoded(self.codec, codes[:, : max(self.codebooks)], None)
+        mel, linear = self.loss(made, real)
+        return Judged({"mel": float(mel), "linear": float(linear)}, 1, made, real)
+
+    def state(self) -> dict[str, bool]:
+        return {}
+
+    def load(self, state: dict[str, bool]) -> None:
+        """There is nothing but weights."""
+
+
+def freeze(codec: RedCodec) -> RedCodec:
+    """Leaves open what decodes: no code changes by it."""
+    codec.requires_grad_(False)
+    for part in (codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder):
+        part.requires_grad_(True)
+    return codec
