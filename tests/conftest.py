@@ -10,6 +10,7 @@ from pathlib import Path
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 import pytest
+import torch
 
 from tests.tiny import write_checkpoint
 
@@ -31,3 +32,12 @@ def log_as_it_was() -> Iterator[None]:
     top.handlers[:], top.propagate = handlers, propagate
     for log, level in zip(logs, levels, strict=True):
         log.setLevel(level)
+
+
+@pytest.fixture(autouse=True)
+def threads_as_they_were() -> Iterator[None]:
+    """Recipes and benchmarks set their number for a whole process; here others follow."""
+    before = torch.get_num_threads()
+    yield
+    if torch.get_num_threads() != before:
+        torch.set_num_threads(before)
