@@ -59,7 +59,8 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         num_slots: how many turns can be spoken at the same time on each device, by streams or
             threads that take turns; every slot has a context window's memory. "auto": as many as
             fit. What does not fit is refused at once.
-        num_threads: of the CPU, for the whole process; torch's default where not given.
+        num_threads: of the CPU, for the whole process; what torch has where not given. "auto": what
+            suits the model, one for a small one.
         compile: make one program of a frame by torch.compile, which takes a minute, once a machine.
             With int8 on a CPU a frame then takes less than half the time. Needs a C++ compiler, on
             a GPU Triton.

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Generic, TypeVar
 import torch
 
 from fireredtts2.audio import AudioSource
-from fireredtts2.checkpoint import MINI, GenType
+from fireredtts2.checkpoint import MINI, CheckpointFolder, GenType
 from fireredtts2.config import (
     DEFAULT_TURN_LIMIT_MS,
     FRAME_RATE_HZ,
@@ -18,6 +18,7 @@ from fireredtts2.config import (
 )
 from fireredtts2.engine.device import DTypeName, resolve_devices, resolve_dtype
 from fireredtts2.engine.memory_plan import Auto
+from fireredtts2.engine.threads import use_suited_threads
 from fireredtts2.narration.options import MoreOptionValues
 from fireredtts2.narration.studio import Direction, Studio
 from fireredtts2.speech import AudioChunk, Segment, Turn
@@ -48,7 +49,7 @@ class PublishedCalls(ABC, Generic[Result]):
         *,
         dtype: DTypeName = "auto",
         num_slots: int | Auto = 1,
-        num_threads: int | None = None,
+        num_threads: int | Auto | None = None,
         compile: bool = False,
         adapter: str | Path | None = None,
         adapters: Sequence[str | Path] = (),
@@ -56,7 +57,9 @@ class PublishedCalls(ABC, Generic[Result]):
         devices = resolve_devices(device)
         self.device = devices[0]
         weights = resolve_dtype(dtype, use_bf16, device, self.device)
-        if num_threads is not None:
+        if num_threads == "auto":
+            use_suited_threads(CheckpointFolder(pretrained_dir).llm_config, self.device)
+        elif num_threads is not None:
             torch.set_num_threads(num_threads)
         self.studio = Studio(
             pretrained_dir, gen_type, devices, weights, num_slots, compile, adapter, adapters

@@ -120,4 +120,6 @@ def load_model(
     with blamed_on(ExitCode.MODEL):
         # NOTE: the name, not `resolved`: the choice of number type depends on "auto".
         kind, number_type = cast(GenType, gen_type), cast(DTypeName, dtype)
-        return FireRedTTS2(model, kind, device, dtype=number_type, adapter=adapter)
+        return FireRedTTS2(
+            model, kind, device, dtype=number_type, num_threads="auto", adapter=adapter
+        )

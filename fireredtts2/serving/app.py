@@ -48,6 +48,7 @@ def create_app(config: ServingConfig, tts: FireRedTTS2 | None = None) -> FastAPI
         device=config.device,
         dtype=config.dtype,
         num_slots=config.num_slots,
+        num_threads="auto",
         compile=config.compile,
         adapters=config.adapters,
     )
