@@ -80,6 +80,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--dialogues", type=int, default=10, help="how many dialogues (default: 10)")
     add("--codec-clips", type=int, default=50, help="clips for the codec (default: 50)")
     add("--runaway-turns", type=int, default=300, help="turns looked at (default: 300)")
+    add("--long-minutes", type=float, default=10, help="of the long dialogue (default: 10)")
     add("--corpus", type=Path, help="folder of the speech corpus (codec part, voices' recordings)")
     add("--asr-model", type=Path, help="Whisper CTranslate2 folder (default: fetched once)")
     add("--device", default="auto", help="device of the model (default: auto); speed: always cpu")

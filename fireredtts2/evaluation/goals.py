@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 Unit = Literal[
-    "%", "points", "s", "MB", "x", "turns", "words", "cosine", "MOS", "log10", "dB", "st",
+    "%", "points", "s", "min", "MB", "x", "turns", "words", "cosine", "MOS", "log10", "dB", "st",
     "words/s", "PESQ", "STOI",
 ]  # fmt: skip
 

@@ -17,6 +17,7 @@ from fireredtts2.evaluation.codec_round_trip import Codec
 from fireredtts2.evaluation.corpus import HeldOutClip, read_held_out
 from fireredtts2.evaluation.items import dialogue_items, sentence_items
 from fireredtts2.evaluation.judges import Judges
+from fireredtts2.evaluation.long_part import long_item
 from fireredtts2.evaluation.profiles import voice_profiles
 from fireredtts2.evaluation.scorer import Scorer
 from fireredtts2.evaluation.sets import load_dialogues, load_sentences
@@ -133,6 +134,11 @@ class Materials:
     def dialogues(self) -> list[Item]:
         dialogues = load_dialogues(self.config.dialogues)
         return dialogue_items(dialogues, sorted(self.voices), self.config.seed)
+
+    @cached_property
+    def long_dialogue(self) -> Item:
+        dialogues, config = load_dialogues(self.config.dialogues), self.config
+        return long_item(dialogues, sorted(self.voices), config.seed, config.long_minutes)
 
     @property
     def model_id(self) -> str:

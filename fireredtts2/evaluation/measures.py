@@ -92,6 +92,8 @@ WRONG_VOICE = Measure(
     "wrong_voice", "Turns in a wrong voice", "%", "wrong_voice", better="lower", scale=PERCENT,
     note="nearer to the other speaker of the dialogue",
 )  # fmt: skip
+#: Of the beginning and the end of a long dialogue.
+LONG = (*(m for m in SPEECH if m.key in ("wer", "similarity", "dnsmos")), *PROSODY[:3])
 #: Of turns of which there is a recording of the same text and speaker.
 REFERENCE = (
     Measure("mcd", "Mel-cepstral distortion to the recording", "dB", "mcd", better="lower"),
@@ -120,6 +122,6 @@ def measures_of(part: str) -> tuple[Measure, ...]:
     """The measures that the rows of a part can have."""
     if part == "codec":
         return CODEC
-    if part in ("speed", "runaways"):
+    if part in ("speed", "runaways", "long"):
         return ()
     return (*SPEECH, *((WRONG_VOICE,) if part == "dialogue" else REFERENCE), *PROSODY)

@@ -14,6 +14,7 @@ from fireredtts2.evaluation.codec_part import Decoder, codec_part
 from fireredtts2.evaluation.corpus import draw_clips
 from fireredtts2.evaluation.items import extra_items
 from fireredtts2.evaluation.judges import Judges
+from fireredtts2.evaluation.long_part import long_part
 from fireredtts2.evaluation.materials import Materials, TextToSpeech
 from fireredtts2.evaluation.missing import missing_part
 from fireredtts2.evaluation.page.render import write_page
@@ -95,6 +96,7 @@ class Evaluation:
         measure: Mapping[PartName, Callable[[], Part]] = {
             "wer": self.sentences,
             "dialogue": self.dialogue,
+            "long": self.long,
             "runaways": self.runaways,
             "codec": self.codec,
             "speed": self.speed,
@@ -133,6 +135,12 @@ class Evaluation:
         if len(made.voices) < DIALOGUE_VOICES:
             return missing_part("dialogue", self._lacks_voices(DIALOGUE_VOICES))
         return dialogue_part(made.studio, made.dialogues, made.scorer, made.profiles)
+
+    def long(self) -> Part:
+        made = self.materials
+        if len(made.voices) < DIALOGUE_VOICES:
+            return missing_part("long", self._lacks_voices(DIALOGUE_VOICES))
+        return long_part(made.studio, made.long_dialogue, made.scorer, made.profiles)
 
     def runaways(self) -> Part:
         made = self.materials

@@ -12,7 +12,8 @@ from fireredtts2.evaluation.clone_sets import SetSource
 from fireredtts2.evaluation.goals import RUNAWAY_TURNS
 from fireredtts2.evaluation.page.render import PAGE_ITEMS
 
-PartName = Literal["wer", "dialogue", "runaways", "codec", "speed"]
+PartName = Literal["wer", "dialogue", "long", "runaways", "codec", "speed"]
+MOST_MINUTES = 240
 PARTS: tuple[PartName, ...] = get_args(PartName)
 
 
@@ -31,6 +32,7 @@ class EvaluationConfig:
         set_items: How many items of each set; 0 for all.
         language: What the sets are written in, as Whisper names it.
         page_items: How many items of a part the page shows with their sounds.
+        long_minutes: How long the long dialogue is to be, about.
     """
 
     model: str
@@ -49,6 +51,7 @@ class EvaluationConfig:
     set_items: int = 100
     language: str = ENGLISH
     page_items: int = PAGE_ITEMS
+    long_minutes: float = 10.0
 
     def __post_init__(self) -> None:
         unknown = [part for part in self.parts if part not in PARTS]
@@ -64,6 +67,8 @@ class EvaluationConfig:
         if self.set_items < 0 or self.page_items < 0:
             given = f"{self.set_items}, {self.page_items}"
             raise ValueError(f"set_items and page_items must be at least 0; got {given}")
+        if not 0 < self.long_minutes <= MOST_MINUTES:
+            raise ValueError(f"long_minutes {self.long_minutes}; allowed: 0 to {MOST_MINUTES}")
         names = [source.part_name for source in self.sets]
         if len(set(names)) < len(names):
             raise ValueError(f"sets {', '.join(names)}: two have one name; measure them apart")

@@ -42,11 +42,28 @@ def test_every_option_arrives() -> None:
     line = (
         "--model m --out o --part wer --sentences 3 --dialogues 2 --codec-clips 4 --seed 7 "
         "--runaway-turns 5 --corpus c --asr-model w --device cuda --threads 2 --set-items 0 "
-        "--set librispeech:l --set jsonl:~/j.jsonl --language zh --page-items 6 --compare old"
+        "--set librispeech:l --set jsonl:~/j.jsonl --language zh --page-items 6 --compare old "
+        "--long-minutes 3"
     )
     sets = (SetSource("librispeech", Path("l")), SetSource("jsonl", Path.home() / "j.jsonl"))
     expected = EvaluationConfig(
-        "m", Path("o"), ("wer",), 3, 2, 4, 5, Path("c"), Path("w"), "cuda", 2, 7, sets, 0, "zh", 6
+        "m",
+        Path("o"),
+        ("wer",),
+        3,
+        2,
+        4,
+        5,
+        Path("c"),
+        Path("w"),
+        "cuda",
+        2,
+        7,
+        sets,
+        0,
+        "zh",
+        6,
+        3.0,
     )
     assert command(line) == Command(expected, "old")
     assert command("--out o --choose a b c").choose == ["a", "b", "c"]
