@@ -10,7 +10,8 @@ from torch import Tensor, nn
 
 from fireredtts2.training.codec.adversarial import windows
 from fireredtts2.training.codec.precision import computing_in
-from fireredtts2.training.codec.recipe import CodecRecipe, OptimRecipe
+from fireredtts2.training.codec.recipe import CodecRecipe
+from fireredtts2.training.codec.recipe_sections import OptimRecipe
 from fireredtts2.training.codec.stage import StepLosses
 from fireredtts2.training.discriminators import Discriminators
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 from fireredtts2.config import CodecConfig
+from fireredtts2.training.codec.recipe_sections import (
+    DataRecipe,
+    LossRecipe,
+    ModelRecipe,
+    OptimRecipe,
+)
 from fireredtts2.training.recipe_reading import check_ranges
-
-if TYPE_CHECKING:
-    from fireredtts2.training.codec.recipe import CodecRecipe
 
 #: (lowest, highest) by place; what is not here must be 0 or above.
 RANGES: Mapping[str, tuple[float, float]] = {
@@ -42,7 +45,24 @@ CHUNK_FRAMES = 75
 RESAMPLING = 4  # 50 Hz to 12.5 Hz and back
 
 
-def check(recipe: CodecRecipe) -> None:
+class Sections(Protocol):
+    """What is looked at of a recipe."""
+
+    @property
+    def model(self) -> ModelRecipe: ...
+    @property
+    def data(self) -> DataRecipe: ...
+    @property
+    def loss(self) -> LossRecipe: ...
+    @property
+    def optim(self) -> OptimRecipe: ...
+    @property
+    def codec(self) -> Mapping[str, object] | None: ...
+    @property
+    def codec_config(self) -> CodecConfig | None: ...
+
+
+def check(recipe: Sections) -> None:
     """Raises ValueError for numbers out of range and choices that do not go together."""
     check_ranges(recipe, RANGES)
     if len(recipe.optim.betas) != 2 or not all(0 <= b < 1 for b in recipe.optim.betas):
@@ -87,7 +107,7 @@ def check_sizes(config: CodecConfig) -> None:
             raise ValueError(f"codec.{name}: {given} given; {other} makes it {wanted}")
 
 
-def _check_one(recipe: CodecRecipe) -> None:
+def _check_one(recipe: Sections) -> None:
     model, crops = recipe.model, recipe.data.crop_frames
     if len(crops) != 1 or crops[0] > CHUNK_FRAMES:
         raise ValueError(
@@ -115,7 +135,7 @@ def _check_one(recipe: CodecRecipe) -> None:
         )
 
 
-def _check_two(recipe: CodecRecipe) -> None:
+def _check_two(recipe: Sections) -> None:
     if recipe.model.start is None:
         raise ValueError(
             "model.start: missing; stage two trains the decoder of a codec that there is: what "

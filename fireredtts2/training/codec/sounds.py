@@ -18,7 +18,7 @@ import numpy as np
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.audio_decoding import resample_array
 from fireredtts2.config import FRAME_RATE_HZ
-from fireredtts2.training.codec.recipe import DataRecipe
+from fireredtts2.training.codec.recipe_sections import DataRecipe
 from fireredtts2.training.codec.sources import read_sounds
 from fireredtts2.training.prepare.audio_reading import AudioReader
 from fireredtts2.training.prepare.checks import MEANINGS, Reason, RefusedError

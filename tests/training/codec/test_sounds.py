@@ -9,7 +9,7 @@ import soundfile
 
 from fireredtts2.training.codec.batches import ChunkBatches, CropPlan, crop_audio
 from fireredtts2.training.codec.read_ahead import ReadAhead
-from fireredtts2.training.codec.recipe import DataRecipe
+from fireredtts2.training.codec.recipe_sections import DataRecipe
 from fireredtts2.training.codec.sounds import SoundReader, open_sounds
 from fireredtts2.training.codec.sources import read_sounds
 from fireredtts2.training.prepare.recordings import SourceError
