@@ -51,8 +51,7 @@ def test_the_mini_recipe_has_the_embedded_sizes() -> None:
     assert config is not None
     for part in dataclasses.fields(CodecConfig):
         mine, theirs = (dataclasses.asdict(getattr(c, part.name)) for c in (config, embedded))
-        # Whether a decoder has a source of harmonics is no matter of size.
-        assert mine == {**theirs, **({"harmonic_source": False} if "causal" in theirs else {})}
+        assert mine == theirs
 
 
 @pytest.mark.parametrize("path", sorted(FOLDER.glob("official-*")), ids=lambda path: path.stem)
