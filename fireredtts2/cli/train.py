@@ -32,8 +32,8 @@ def train(
         typer.echo(estimate_recipe(read).text())
         return
     from fireredtts2.cli.train_samples import Speaker
+    from fireredtts2.training.bad_steps import TrainingDivergedError
     from fireredtts2.training.finetune.run import Run
-    from fireredtts2.training.finetune.trainer import TrainingDivergedError
 
     logging.getLogger("fireredtts2.training.finetune").setLevel(logging.INFO)
     run = Run(read, resume, Speaker())

@@ -31,8 +31,8 @@ def train_codec(
 
         typer.echo(estimate_recipe(read).text())
         return
+    from fireredtts2.training.bad_steps import TrainingDivergedError
     from fireredtts2.training.codec.run import CodecRun
-    from fireredtts2.training.finetune.trainer import TrainingDivergedError
 
     logging.getLogger("fireredtts2.training").setLevel(logging.INFO)
     try:

@@ -64,12 +64,7 @@ class CodecRun:
             torch.set_num_threads(recipe.run.num_threads)
         self.device = choose_device(recipe)
         self.out = Path(recipe.run.out)
-        self.store = CheckpointStore(self.out / "checkpoints", recipe.run.keep_checkpoints)
-        if not resume and self.store.paths():
-            raise ValueError(
-                f"{self.out}: holds a run already; --resume goes on with it, or choose another "
-                "run.out"
-            )
+        self.store = CheckpointStore.of_run(self.out, recipe.run.keep_checkpoints, resume)
         self.start = open_start(recipe)
         self.sounds = open_sounds(recipe.data, self.out)
         log.info("%s", self.sounds.summary)
@@ -207,7 +202,7 @@ class CodecRun:
             step=self.trainer.step_count,
             used_step=used,
             validation=change,
-            num_skipped=self.trainer.num_skipped,
+            num_skipped=self.trainer.bad_steps.total,
             sounds=self.sounds.summary,
         )
 

@@ -16,13 +16,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fireredtts2.training.bad_steps import BadSteps
 from fireredtts2.training.codec.judges import Judges, build_adamw
 from fireredtts2.training.codec.quantization import Uses
 from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.stage import NOISE, Stage
 from fireredtts2.training.finetune.optimizer import set_rates
-from fireredtts2.training.finetune.trainer import TrainingDivergedError
-from fireredtts2.training.schedule import rate_share
+from fireredtts2.training.schedule import average_decay, rate_share
 
 LEARN = 2**20  # as a number for draws, beyond the batches of a step
 
@@ -39,8 +39,7 @@ class CodecTrainer:
             self.judges = Judges(recipe, stage.samples_per_frame, device)
         self.average = _copied(self.moving()) if optim.ema_decay else None
         self.step_count = 0
-        self.bad_steps = 0
-        self.num_skipped = 0
+        self.bad_steps = BadSteps(recipe.optim.max_bad_steps, "sounds")
 
     def moving(self) -> dict[str, Tensor]:
         """Everything that training changes in the codec and beside it, but the discriminators."""
@@ -89,7 +88,7 @@ class CodecTrainer:
         if self.judges is not None:
             self.judges.optimizer.zero_grad(set_to_none=True)
         self.step_count += 1
-        self._count(is_good)
+        self.bad_steps.count(self.step_count, is_good)
         return {**values, **norms, "rate": share, "skipped": float(not is_good)}
 
     def _gradients(self) -> tuple[dict[str, float], list[Uses]]:
@@ -148,18 +147,8 @@ class CodecTrainer:
         if uses:
             self.stage.learn(uses, self._seeded(LEARN))
         if self.average is not None:
-            decay = min(self.recipe.optim.ema_decay, (self.step_count + 1) / (self.step_count + 10))
+            decay = average_decay(self.recipe.optim.ema_decay, self.step_count)
             follow(self.average, self.moving(), decay)
-
-    def _count(self, is_good: bool) -> None:
-        self.bad_steps = 0 if is_good else self.bad_steps + 1
-        self.num_skipped += not is_good
-        if self.bad_steps >= self.recipe.optim.max_bad_steps:
-            raise TrainingDivergedError(
-                f"step {self.step_count}: a loss or gradient was not finite in {self.bad_steps} "
-                "steps in a row, which were all skipped; the weights are those before them. Lower "
-                "optim.learning_rate, or look for damaged sounds"
-            )
 
     # --- Weights and state --------------------------------------------------------------------
 
@@ -195,8 +184,7 @@ class CodecTrainer:
             "judges": None if self.judges is None else self.judges.state(),
             "stage": self.stage.state(),
             "step": self.step_count,
-            "bad_steps": self.bad_steps,
-            "num_skipped": self.num_skipped,
+            **self.bad_steps.state(),
         }
 
     def load(self, state: dict[str, Any]) -> None:
@@ -209,7 +197,7 @@ class CodecTrainer:
             self.judges.load(state["judges"])
         self.stage.load(state["stage"])
         self.step_count = state["step"]
-        self.bad_steps, self.num_skipped = state["bad_steps"], state["num_skipped"]
+        self.bad_steps.load(state)
 
 
 def _copied(values: dict[str, Tensor]) -> dict[str, Tensor]:

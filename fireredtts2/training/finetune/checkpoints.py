@@ -23,6 +23,20 @@ class CheckpointStore:
     def __init__(self, folder: Path, num_kept: int) -> None:
         self.folder, self.num_kept = folder, num_kept
 
+    @classmethod
+    def of_run(cls, out: Path, num_kept: int, resume: bool) -> CheckpointStore:
+        """The store of the run in a folder.
+
+        Raises:
+            ValueError: there is a run in it, and it is not to be resumed.
+        """
+        store = cls(out / "checkpoints", num_kept)
+        if not resume and store.paths():
+            raise ValueError(
+                f"{out}: holds a run already; --resume goes on with it, or choose another run.out"
+            )
+        return store
+
     def paths(self) -> list[Path]:
         """All checkpoints, the newest first."""
         return sorted(self.folder.glob(PATTERN), reverse=True)

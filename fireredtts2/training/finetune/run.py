@@ -67,12 +67,7 @@ class Run:
         self.accelerator = accelerate.Accelerator(cpu=recipe.run.device == "cpu")
         check_processes(self.accelerator, recipe)
         self.out = Path(recipe.run.out)
-        self.store = CheckpointStore(self.out / "checkpoints", recipe.run.keep_checkpoints)
-        if not resume and self.store.paths():
-            raise ValueError(
-                f"{self.out}: holds a run already; --resume goes on with it, or choose another "
-                "run.out"
-            )
+        self.store = CheckpointStore.of_run(self.out, recipe.run.keep_checkpoints, resume)
         self.folder = CheckpointFolder(recipe.model.checkpoint)
         self.model = load_model(self.folder, recipe)
         self.trainer, self.judges = self._prepared()
@@ -224,7 +219,7 @@ class Run:
             used_step=used,
             validation=self._change("validation", last),
             replay=self._change("replay", last),
-            num_skipped=self.trainer.num_skipped,
+            num_skipped=self.trainer.bad_steps.total,
         )
 
     def _last_loss(self, name: str) -> float:

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.training.bad_steps import BadSteps
 from fireredtts2.training.finetune.loss_module import LOSS_NAMES, LossModule, checkpoint_blocks
 from fireredtts2.training.finetune.optimizer import build_optimizers, rate_factor, set_rates
 from fireredtts2.training.finetune.packing import Pack, Packer, with_code_noise
@@ -30,12 +31,9 @@ from fireredtts2.training.finetune.sharding import (
     wants_shards,
     whole,
 )
+from fireredtts2.training.schedule import average_decay
 
 VALIDATION_STEP = 2**31  # as a number for draws, beyond any step
-
-
-class TrainingDivergedError(RuntimeError):
-    """Too many steps in a row had a loss or gradient that is not finite."""
 
 
 @dataclass
@@ -82,8 +80,7 @@ class Trainer:
         )
         self.cursor = Cursor()
         self.step_count = 0
-        self.bad_steps = 0
-        self.num_skipped = 0
+        self.bad_steps = BadSteps(recipe.optim.max_bad_steps, "samples")
 
     def step(self) -> dict[str, float]:
         """Learns from the next batches; a step whose loss or gradient is not finite is skipped.
@@ -101,7 +98,7 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.zero_grad(set_to_none=True)
         self.step_count += 1
-        self._count(is_good)
+        self.bad_steps.count(self.step_count, is_good)
         named = dict(zip(LOSS_NAMES, losses.tolist(), strict=True))
         return named | {"gradient": norm, "rate": factor, "skipped": float(not is_good)}
 
@@ -156,19 +153,9 @@ class Trainer:
         for optimizer in self.optimizers:
             optimizer.step()
         if self.average is not None:
-            decay = min(self.recipe.optim.ema_decay, (self.step_count + 1) / (self.step_count + 10))
+            decay = average_decay(self.recipe.optim.ema_decay, self.step_count)
             for name, kept in self.average.items():
                 kept.lerp_(self.trained[name].detach(), 1 - decay)
-
-    def _count(self, is_good: bool) -> None:
-        self.bad_steps = 0 if is_good else self.bad_steps + 1
-        self.num_skipped += not is_good
-        if self.bad_steps >= self.recipe.optim.max_bad_steps:
-            raise TrainingDivergedError(
-                f"step {self.step_count}: the loss or its gradient was not finite in "
-                f"{self.bad_steps} steps in a row, which were all skipped; the weights are those "
-                "before them. Lower optim.learning_rate, or look for damaged samples"
-            )
 
     @torch.no_grad()
     def validate(self, packer: Packer) -> dict[str, float]:
@@ -241,8 +228,7 @@ class Trainer:
             ],
             "step": self.step_count,
             "cursor": [self.cursor.epoch, self.cursor.index],
-            "bad_steps": self.bad_steps,
-            "num_skipped": self.num_skipped,
+            **self.bad_steps.state(),
         }
 
     def _whole_tensors(self, tensors: Mapping[str, Tensor], keeps: bool) -> dict[str, Tensor]:
@@ -261,4 +247,4 @@ class Trainer:
             restore(optimizer, saved)
         self.step_count = state["step"]
         self.cursor = Cursor(*state["cursor"])
-        self.bad_steps, self.num_skipped = state["bad_steps"], state["num_skipped"]
+        self.bad_steps.load(state)

@@ -11,13 +11,13 @@ import torch
 
 pytest.importorskip("yaml", reason="recipes need the training extra")
 
+from fireredtts2.training.bad_steps import TrainingDivergedError
 from fireredtts2.training.codec.recipe import recipe_from
 from fireredtts2.training.codec.run import CodecRun
 from fireredtts2.training.codec.stage import StepLosses
 from fireredtts2.training.codec.stage_one import EncoderStage
 from fireredtts2.training.codec.stage_two import DecoderStage
 from fireredtts2.training.codec.trainer import CodecTrainer
-from fireredtts2.training.finetune.trainer import TrainingDivergedError
 from tests import tiny
 from tests.training.codec.conftest import journal
 from tests.training.codec.test_run import final_state

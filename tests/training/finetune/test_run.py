@@ -14,9 +14,10 @@ import torch
 pytest.importorskip("accelerate", reason="fine-tuning needs the training extra")
 pytest.importorskip("peft", reason="adapters need the training extra")
 
+from fireredtts2.training.bad_steps import TrainingDivergedError
 from fireredtts2.training.finetune.recipe import recipe_from
 from fireredtts2.training.finetune.run import Run
-from fireredtts2.training.finetune.trainer import Trainer, TrainingDivergedError
+from fireredtts2.training.finetune.trainer import Trainer
 
 MakeValues = Callable[..., dict[str, dict[str, Any]]]
 METHODS = {
