@@ -20,6 +20,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
+from fireredtts2.atomic_file import atomic_path
 from fireredtts2.checkpoint import codec_fingerprint
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.training.corpus import Row, is_held_out, read_codes, read_index
@@ -41,6 +42,11 @@ def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
         name: value.to(STORED_TYPE).contiguous() if value.is_floating_point() else value
         for name, value in state.items()
     }
+
+
+def write_llm(state: dict[str, Tensor], model: Path) -> None:
+    with atomic_path(model / "llm.safetensors") as temporary:
+        save_file(stored(state), temporary)
 
 
 def write_configs(model: Path, text_vocab_size: int) -> None:
@@ -95,9 +101,9 @@ def write_voices(work: Path, model: Path, codec_id: str) -> None:
 def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     work, model = Path(work_dir), Path(model_dir)
     codec = stored(torch.load(work / "codec_stage2.pt", weights_only=True)["average"])
-    llm = stored(torch.load(work / "llm.pt", weights_only=True)["average"])
+    llm = torch.load(work / "llm.pt", weights_only=True)["average"]
     save_file(codec, model / "codec.safetensors")
-    save_file(llm, model / "llm.safetensors")
+    write_llm(llm, model)
     write_configs(model, llm["text_embeddings.weight"].shape[0])
     write_voices(work, model, codec_fingerprint(codec))
     size = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())
