@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codec.adversarial import Remade, remade, windows
+from fireredtts2.training.content_loss import ContentLoss
 from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.run import run
@@ -48,6 +49,7 @@ class DecoderTrainConfig:
     mel_weight: float = 15.0
     excitation_weight: float = 5.0  # where the decoder has a harmonic source
     linear_weight: float = 10.0
+    content_weight: float = 0.0  # of what Whisper hears; see `ContentLoss`
     # NOTE: both are of means over all discriminators and layers, where others take sums.
     adversarial_weight: float = 4.0
     matching_weight: float = 20.0
@@ -105,6 +107,7 @@ class StageTwo:
         self.codec, self.config = codec, config
         self.discriminators = Discriminators()
         self.spectral_loss = MultiResolutionMelLoss(linear_windows=LINEAR_WINDOWS)
+        self.content_loss = ContentLoss(codec.ssl, codec.config.ssl.num_mels)
         codec.requires_grad_(False)
         self.trained = [codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder]
         for part in self.trained:
@@ -140,6 +143,8 @@ class StageTwo:
         losses = {"mel": config.mel_weight * mel, "linear": config.linear_weight * linear}
         if made.excitation is not None:
             losses["excitation"] = config.excitation_weight * made.excitation
+        if config.content_weight:
+            losses["content"] = config.content_weight * self.content_loss(made.audio, audio)
         if self.adversarial:
             losses |= self._adversarial_losses(made.audio, audio)
         self.optimizer.zero_grad(set_to_none=True)

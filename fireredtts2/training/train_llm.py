@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.training.attention_guide import AttentionGuide, heard_before, near_targets
+from fireredtts2.training.code_noise import with_code_noise
 from fireredtts2.training.llm_data import Composer, LlmBatch, Mixture
 from fireredtts2.training.losses import dual_transformer_loss
 from fireredtts2.training.muon import Muon
@@ -57,21 +58,6 @@ def split_parameters(model: DualTransformer) -> tuple[list[nn.Parameter], list[n
     ]
     chosen = {id(p) for p in inner}
     return inner, [p for p in model.parameters() if id(p) not in chosen]
-
-
-def with_code_noise(batch: LlmBatch, share: float, generator: torch.Generator) -> Tensor:
-    """Rows (B, T, Q+1) in which single codes are those of a frame drawn from the batch.
-
-    End rows stay, and none is drawn.
-    """
-    codes = batch.tokens[..., :-1]
-    is_frame = batch.is_frame
-    frames = codes[is_frame]
-    drawn = frames[torch.randperm(len(frames), generator=generator)]
-    is_noisy = torch.rand(frames.shape, generator=generator) < share
-    noisy = batch.tokens.clone()
-    noisy[..., :-1][is_frame] = torch.where(is_noisy, drawn, frames)
-    return noisy
 
 
 class LlmTrainer:
@@ -120,7 +106,7 @@ class LlmTrainer:
             batch.mask,
             depth_fraction=config.depth_fraction,
             generator=self.generator,
-            inputs=with_code_noise(batch, config.code_noise, self.generator),
+            inputs=with_code_noise(batch.tokens, batch.is_frame, config.code_noise, self.generator),
         )
         heard = heard_before(batch.speakers, batch.segments, batch.is_frame)
         guide = self.text_guide.loss(near_targets(batch.targets))

@@ -18,11 +18,13 @@ from fireredtts2.llm.prompt import Rows, audio_rows, text_rows
 from fireredtts2.llm.tokenizer import TextTokenizer
 from fireredtts2.text_frontend import TextFrontend
 from fireredtts2.training.corpus import Row, is_held_out, read_codes, read_index
+from fireredtts2.training.guidance import SpokenSegment
 from fireredtts2.voices import VoiceLibrary
 
 KINDS = ("talk", "talk2", "sentence", "pair")
 MAX_TEXT_BYTES = 140
-PROMPT_SECONDS = (2.0, 5.5)
+MIN_PROMPT_SECONDS, MAX_PROMPT_SECONDS = 2.0, 5.5
+MAX_TURN_SECONDS = 11.0
 NAMED_SHARE = 0.6  # of texts in a voice that ships, with the clip that it ships as
 TALK_SHARE = 0.5  # of texts that come after other turns
 MAX_EARLIER_TURNS = 3
@@ -74,6 +76,21 @@ class Casting:
             raise ValueError(f"{work}: takes need clips of two voices, there are {list(self.rows)}")
 
     def task(self, text: str, rng: np.random.Generator) -> Task:
+        """The text in the voice of somebody who was heard before."""
+        said, tags, speakers = self._scene(rng, self._prompt)
+        who = int(rng.integers(len(tags)))
+        return Task(text, tags[who], speakers[who], said)
+
+    def conversation(self, rng: np.random.Generator) -> list[Said]:
+        """Prompts and turns, all of them recorded, and none always the same."""
+        said, tags, speakers = self._scene(rng, self._turn)
+        who = int(rng.integers(len(tags)))
+        return [*said, self._turn(tags[who], speakers[who], rng, MAX_TURN_SECONDS)]
+
+    def _scene(
+        self, rng: np.random.Generator, prompt: Callable[[str, str, np.random.Generator], Said]
+    ) -> tuple[list[Said], list[str], list[str]]:
+        """Prompts of one voice or two, then turns; the tags, and whose they are."""
         count = MAX_SPEAKERS if rng.random() < TALK_SHARE else 1
         pools = (
             (self.named, self.others) if rng.random() < NAMED_SHARE else (self.others, self.named)
@@ -81,28 +98,34 @@ class Casting:
         pool = next(names for names in pools if len(names) >= count)
         speakers = [str(name) for name in rng.choice(pool, count, replace=False)]
         tags = sorted(f"S{n + 1}" for n in rng.choice(MAX_SPEAKERS, count, replace=False))
-        said = [self._prompt(tag, name, rng) for tag, name in zip(tags, speakers, strict=True)]
+        said = [prompt(tag, name, rng) for tag, name in zip(tags, speakers, strict=True)]
         for _ in range(int(rng.integers(MAX_EARLIER_TURNS + 1)) if count > 1 else 0):
             who = int(rng.integers(count))
-            said.append(self._clip(tags[who], self._drawn(speakers[who], rng)))
-        who = int(rng.integers(count))
-        return Task(text, tags[who], speakers[who], said)
+            said.append(self._turn(tags[who], speakers[who], rng))
+        return said, tags, speakers
 
     def _prompt(self, tag: str, speaker: str, rng: np.random.Generator) -> Said:
         if speaker in self.voices:
             voice = self.voices[speaker]
             return Said(tag, voice.text, voice.codes[: self.num_codebooks])
-        return self._clip(tag, self._drawn(speaker, rng))
+        return self._turn(tag, speaker, rng)
 
-    def _drawn(self, speaker: str, rng: np.random.Generator) -> Row:
-        least, most = (seconds * OUTPUT_RATE_HZ for seconds in PROMPT_SECONDS)
+    def _turn(
+        self,
+        tag: str,
+        speaker: str,
+        rng: np.random.Generator,
+        most_seconds: float = MAX_PROMPT_SECONDS,
+    ) -> Said:
+        row = self._drawn(speaker, rng, most_seconds)
+        codes = torch.from_numpy(self.codes[row["id"]][: self.num_codebooks]).long()
+        return Said(tag, row["text"], codes)
+
+    def _drawn(self, speaker: str, rng: np.random.Generator, most_seconds: float) -> Row:
+        least, most = MIN_PROMPT_SECONDS * OUTPUT_RATE_HZ, most_seconds * OUTPUT_RATE_HZ
         rows = self.rows[speaker]
         fitting = [row for row in rows if least <= row["samples"] <= most] or rows
         return fitting[int(rng.integers(len(fitting)))]
-
-    def _clip(self, tag: str, row: Row) -> Said:
-        codes = torch.from_numpy(self.codes[row["id"]][: self.num_codebooks]).long()
-        return Said(tag, row["text"], codes)
 
 
 class PromptRows:
@@ -127,9 +150,16 @@ class PromptRows:
             said.pop()
         return replace(task, said=said)
 
+    def segment(self, said: Said) -> SpokenSegment:
+        """As guidance learns from it."""
+        bare = self.tokenizer.encode_segment_text(f"[{said.tag}]", "")
+        return SpokenSegment(self._ids(said.tag, said.text), bare, said.codes)
+
     def _text(self, tag: str, text: str) -> Rows:
-        units = self.frontend.prepare(text)
-        return text_rows(self.tokenizer.encode_segment_text(f"[{tag}]", units), self.num_codebooks)
+        return text_rows(self._ids(tag, text), self.num_codebooks)
+
+    def _ids(self, tag: str, text: str) -> list[int]:
+        return self.tokenizer.encode_segment_text(f"[{tag}]", self.frontend.prepare(text))
 
 
 def new_texts(path: Path, work: Path, normalize: Callable[[str], str]) -> list[str]:

@@ -24,6 +24,7 @@ from recipes.mini import (
     choose_voices,
     decode_corpus,
     export,
+    guide,
     prefer,
     semantic_features,
     takes,
@@ -88,6 +89,13 @@ prompt_layers = [1]
 [prefer]
 rows_per_step = 2048
 laps = 2
+
+[guide]
+rows_per_step = 1024
+total_steps = 2
+
+[guide_bare]
+total_steps = 3
 
 [text]
 normalize = true
@@ -170,6 +178,7 @@ def test_the_steps_fit_together_and_their_model_speaks(
     assert {path: path.stat().st_mtime_ns for path in work.glob("codes_*.npz")} == made
     assert torch.load(work / "llm.pt", weights_only=True)["step"] == 4
     check_chosen_voices(work, model, monkeypatch)
+    check_guided(work, model)
     check_preferred(work, tmp_path, model, monkeypatch)
 
 
@@ -193,6 +202,21 @@ def check_chosen_voices(work: Path, model: Path, monkeypatch: pytest.MonkeyPatch
     wanted = dict(read_codes(work))[liked]
     assert np.array_equal(voice.codes.numpy(), wanted)
     assert voice.text == TEXTS[5 % len(TEXTS)]
+
+
+def check_guided(work: Path, model: Path) -> None:
+    """What the student learnt is what ships; a second run begins from where the first did."""
+    before = load_file(model / "llm.safetensors")
+    for _ in range(2):
+        guide.main(str(work), str(model))
+        after = load_file(model / "llm.safetensors")
+        learnt = torch.load(work / "guided.pt", weights_only=True)
+        assert learnt["step"] == 2
+        assert all(torch.equal(learnt["average"][n].half(), value) for n, value in after.items())
+        assert any(not torch.equal(value, after[name]) for name, value in before.items())
+    assert torch.load(work / "bare.pt", weights_only=True)["step"] == 3
+    kept = load_file(work / "unguided.safetensors")
+    assert all(torch.equal(value, kept[name]) for name, value in before.items())
 
 
 def check_preferred(work: Path, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from fireredtts2.training.attention_guide import (
     heard_before,
     near_targets,
 )
+from fireredtts2.training.code_noise import with_code_noise
 from fireredtts2.training.llm_data import Clip, Composer, Mixture, TextMarks
 from fireredtts2.training.muon import Muon, orthogonalize
 from fireredtts2.training.run import save
@@ -21,7 +22,6 @@ from fireredtts2.training.train_llm import (
     CONVERSATION,
     LlmTrainConfig,
     LlmTrainer,
-    with_code_noise,
 )
 from tests import tiny
 
@@ -143,13 +143,15 @@ def test_batches_hold_whole_samples_of_about_one_length(composer):
 
 def test_noise_changes_a_share_of_the_codes_and_no_end(composer):
     batch = next(composer.batches(3 * LENGTH, LENGTH, CONVERSATION, seed=0))
-    noisy = with_code_noise(batch, 0.5, torch.Generator().manual_seed(0))
+    noisy = with_code_noise(batch.tokens, batch.is_frame, 0.5, torch.Generator().manual_seed(0))
     changed = noisy != batch.tokens
     frames = batch.mask[..., 0] & batch.tokens[..., :-1].any(-1)
     assert 0.3 < changed[frames][:, :-1].float().mean() < 0.5  # some draw the code they had
     assert not changed[~frames].any()
     assert not changed[..., -1].any()
-    assert torch.equal(with_code_noise(batch, 0.0, torch.Generator()), batch.tokens)
+    assert torch.equal(
+        with_code_noise(batch.tokens, batch.is_frame, 0.0, torch.Generator()), batch.tokens
+    )
 
 
 def test_a_batch_must_hold_a_sample(composer):

@@ -72,6 +72,8 @@ class LossRecipe:
         excitation_weight: stage two, of pitch and periodicity, where the decoder has a harmonic
             source.
         linear_weight: of the distance of single bins.
+        content_weight: stage two, of the distance of what the codec's Whisper hears (not the
+            paper's); 0 leaves it out.
         semantic_weight: stage one: of the semantic features.
         commitment_weight: stage one: of the distance between latents and entries.
         noise_share: stage one: of the latents' deviation, before there is quantization.
@@ -90,6 +92,7 @@ class LossRecipe:
     mel_weight: float = 15.0
     excitation_weight: float = 5.0
     linear_weight: float = 10.0
+    content_weight: float = 0.0
     semantic_weight: float = 1.0
     commitment_weight: float = 0.1
     noise_share: float = 0.3

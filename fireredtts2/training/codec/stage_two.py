@@ -15,6 +15,7 @@ from fireredtts2.training.codec.read_ahead import ReadAhead
 from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.sounds import SoundReader, Sounds
 from fireredtts2.training.codec.stage import Judged, StepLosses, trained_of
+from fireredtts2.training.content_loss import ContentLoss
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 
 LINEAR_WINDOWS = (1024, 2048)
@@ -31,6 +32,7 @@ class DecoderStage:
         self.recipe, self.device = recipe, device
         self.codec = freeze(codec).to(device)
         self.loss = MultiResolutionMelLoss(linear_windows=LINEAR_WINDOWS).to(device)
+        self.content_loss = ContentLoss(codec.ssl, codec.config.ssl.num_mels).to(device)
         self.trained = trained_of({"codec": codec})
         self.buffers: dict[str, Tensor] = {}
         self.codebooks = recipe.data.codebooks or (codec.num_codebooks,)
@@ -69,6 +71,8 @@ class DecoderStage:
         parts = {"mel": loss.mel_weight * mel, "linear": loss.linear_weight * linear}
         if made.excitation is not None:
             parts["excitation"] = loss.excitation_weight * made.excitation
+        if loss.content_weight:
+            parts["content"] = loss.content_weight * self.content_loss(made.audio, real)
         return StepLosses(parts, made.audio, real)
 
     def _read(self, number: int) -> tuple[list[CropPlace], Tensor]:
