@@ -8,8 +8,6 @@ from types import ModuleType
 #: Module to import -> what pip calls it.
 PACKAGES = {
     "faster_whisper": "faster-whisper",
-    "faster_whisper.tokenizer": "faster-whisper",
-    "ctranslate2": "faster-whisper",  # comes with it
     "whisper_normalizer.english": "whisper-normalizer",
     "whisper_normalizer.basic": "whisper-normalizer",
     "resemblyzer": "resemblyzer",

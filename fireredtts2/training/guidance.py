@@ -8,9 +8,10 @@ nothing at inference. For speech by codes: Hussain et al. 2025 (Koel-TTS).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,27 +19,21 @@ from torch import Tensor, nn
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.prompt import Rows, audio_rows, pad_rows, text_rows
 from fireredtts2.training.code_noise import with_code_noise
+from fireredtts2.training.llm_data import (
+    POOL_SAMPLES,
+    Composer,
+    Mixture,
+    TextMarks,
+    Turns,
+    by_length,
+    num_rows_of,
+)
 from fireredtts2.training.losses import dual_transformer_loss
 from fireredtts2.training.muon import Muon
 from fireredtts2.training.schedule import trapezoid
 from fireredtts2.training.train_llm import split_parameters
 
 WARMUP_STEPS = 20
-
-
-@dataclass(frozen=True)
-class SpokenSegment:
-    """One segment of a conversation.
-
-    Attributes:
-        text_ids: with tag and marks.
-        bare_ids: the same without the text: tag and marks alone.
-        codes: (Q, frames) int64.
-    """
-
-    text_ids: Sequence[int]
-    bare_ids: Sequence[int]
-    codes: Tensor
 
 
 @dataclass(frozen=True)
@@ -58,19 +53,32 @@ class GuidedBatch:
     bare_mask: Tensor
 
     @classmethod
-    def of(cls, conversations: Sequence[Sequence[SpokenSegment]]) -> GuidedBatch:
+    def of(cls, conversations: Sequence[Turns], marks: TextMarks) -> GuidedBatch:
         """Puts conversations together; all of their frames are learnt from."""
         whole, bare = [], []
-        for segments in conversations:
+        for turns in conversations:
             parts = []
-            for segment in segments:
-                num_codebooks, frames = len(segment.codes), audio_rows(segment.codes)
-                parts += [text_rows(segment.text_ids, num_codebooks), frames]
-                bare.append(Rows.concatenate([text_rows(segment.bare_ids, num_codebooks), frames]))
+            for tag, clip in turns:
+                num_codebooks, frames = len(clip.codes), audio_rows(clip.codes)
+                parts += [text_rows(marks.around(tag, clip.text_ids), num_codebooks), frames]
+                alone = text_rows(marks.around(tag, ()), num_codebooks)
+                bare.append(Rows.concatenate([alone, frames]))
             whole.append(Rows.concatenate(parts))
         tokens, mask, _ = pad_rows(whole)
         bare_tokens, bare_mask, _ = pad_rows(bare)
         return cls(tokens, mask, bare_tokens, bare_mask)
+
+
+def guided_batches(
+    composer: Composer, num_rows: int, max_rows: int, mixture: Mixture, seed: int
+) -> Iterator[GuidedBatch]:
+    """Endless batches; arguments as for `Composer.batches`."""
+    rng = np.random.default_rng(seed)
+    while True:
+        drawn = [composer.turns_within(max_rows, mixture, rng) for _ in range(POOL_SAMPLES)]
+        groups = by_length(drawn, num_rows, num_rows_of)
+        for index in rng.permutation(len(groups)):
+            yield GuidedBatch.of(groups[index], composer.marks)
 
 
 @dataclass(frozen=True)

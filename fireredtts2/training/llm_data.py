@@ -7,8 +7,9 @@ stays plainly causal, which costs half of a masked one.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -21,6 +22,9 @@ from fireredtts2.training.attention_guide import NO_TARGET
 NUM_TAGS = 4
 MAX_REDRAWS = 1000
 POOL_SAMPLES = 192  # drawn at once and sorted by length
+
+Drawn = TypeVar("Drawn")
+Turns = list[tuple[int, "Clip"]]  # tag numbers with what is said, in order of speaking
 
 NOBODY = -1  # in rows of padding
 
@@ -49,6 +53,10 @@ class TextMarks:
     tags: tuple[int, ...]
     start: int
     end: int
+
+    def around(self, tag: int, text_ids: Sequence[int]) -> list[int]:
+        """A segment's text ids in the voice of tag number `tag`."""
+        return [self.tags[tag], self.start, *text_ids, self.end]
 
 
 @dataclass(frozen=True)
@@ -117,7 +125,7 @@ class Composer:
         counts = np.array([len(self.by_speaker[s]) for s in self.speakers], float)
         self.weights = counts / counts.sum()
 
-    def sample(self, mixture: Mixture, rng: np.random.Generator) -> list[tuple[int, Clip]]:
+    def sample(self, mixture: Mixture, rng: np.random.Generator) -> Turns:
         """A list of (tag number, clip) in order of speaking."""
         shares = np.array([mixture.single, mixture.same, mixture.dialogue])
         kind = rng.choice(3, p=shares / shares.sum())
@@ -127,7 +135,7 @@ class Composer:
             return [(int(tags[0]), self._draw(speaker, rng)) for _ in range(kind + 1)]
         return self._dialogue(mixture, rng)
 
-    def _dialogue(self, mixture: Mixture, rng: np.random.Generator) -> list[tuple[int, Clip]]:
+    def _dialogue(self, mixture: Mixture, rng: np.random.Generator) -> Turns:
         count = int(rng.integers(2, mixture.max_speakers + 1))
         speakers = rng.choice(self.speakers, count, replace=False, p=self.weights)
         # Speakers come in the order of their tags, as prompts do at inference.
@@ -139,11 +147,11 @@ class Composer:
         clips = self.by_speaker[speaker]
         return clips[int(rng.integers(len(clips)))]
 
-    def compose(self, turns: list[tuple[int, Clip]]) -> Sample:
+    def compose(self, turns: Turns) -> Sample:
         """The sample that these (tag number, clip) make."""
         parts, targets, speakers, begin = [], [], [], 0
         for tag, clip in turns:
-            ids = [self.marks.tags[tag], self.marks.start, *clip.text_ids, self.marks.end]
+            ids = self.marks.around(tag, clip.text_ids)
             part = segment_rows(Segment(ids, clip.codes), clip.codes.shape[0])
             parts.append(part)
             targets.append(clip_targets(clip, begin, len(ids), len(part)))
@@ -173,41 +181,40 @@ class Composer:
         rng = np.random.default_rng(seed)
         while True:
             drawn = [
-                self.compose(self._turns_within(max_rows, mixture, rng))
-                for _ in range(POOL_SAMPLES)
+                self.compose(self.turns_within(max_rows, mixture, rng)) for _ in range(POOL_SAMPLES)
             ]
-            groups = by_length(drawn, num_rows)
+            groups = by_length(drawn, num_rows, lambda sample: len(sample.rows))
             for index in rng.permutation(len(groups)):
                 yield _stack(groups[index])
 
-    def _turns_within(
-        self, max_rows: int, mixture: Mixture, rng: np.random.Generator
-    ) -> list[tuple[int, Clip]]:
+    def turns_within(self, max_rows: int, mixture: Mixture, rng: np.random.Generator) -> Turns:
         """A sample without the last turns that do not fit; one that begins too long is redrawn."""
         for _ in range(MAX_REDRAWS):
             sample = self.sample(mixture, rng)
             least = max(1, len({tag for tag, _ in sample}))  # prompts alone are a sample too
-            while len(sample) > least and _num_rows(sample) > max_rows:
+            while len(sample) > least and num_rows_of(sample) > max_rows:
                 sample.pop()
-            if _num_rows(sample) <= max_rows:
+            if num_rows_of(sample) <= max_rows:
                 return sample
         raise ValueError(f"no sample of {max_rows} rows found: clips are longer than that")
 
 
-def _num_rows(sample: list[tuple[int, Clip]]) -> int:
+def num_rows_of(sample: Turns) -> int:
     """Rows of a sample: each clip's text with tag and two marks, frames and end row."""
     return sum(len(clip.text_ids) + 3 + clip.codes.shape[1] + 1 for _, clip in sample)
 
 
-def by_length(drawn: list[Sample], num_rows: int) -> list[list[Sample]]:
+def by_length(
+    drawn: list[Drawn], num_rows: int, length: Callable[[Drawn], int]
+) -> list[list[Drawn]]:
     """Groups of samples of about one length, each of at most `num_rows` rows when padded.
 
     Groups come out about equally full; the last, shortest one may hold fewer.
     """
-    groups: list[list[Sample]] = []
-    for item in sorted(drawn, key=lambda item: -len(item.rows)):
+    groups: list[list[Drawn]] = []
+    for item in sorted(drawn, key=length, reverse=True):
         # The first of a group is its longest.
-        if not groups or (len(groups[-1]) + 1) * len(groups[-1][0].rows) > num_rows:
+        if not groups or (len(groups[-1]) + 1) * length(groups[-1][0]) > num_rows:
             groups.append([])
         groups[-1].append(item)
     return groups

@@ -1,4 +1,4 @@
-"""Step 10: guidance, learnt: the language model says what text and voice alone make likely.
+"""Step 9: guidance, learnt: the language model says what text and voice alone make likely.
 
     python -m recipes.mini.guide WORK_DIR [MODEL_DIR]
 
@@ -11,32 +11,29 @@ from __future__ import annotations
 
 import logging
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import load_file
 
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.llm.tokenizer import TextTokenizer
 from fireredtts2.training.guidance import (
     BareTrainer,
     GuidanceConfig,
     GuidanceTrainer,
     GuidedBatch,
-    SpokenSegment,
+    guided_batches,
 )
+from fireredtts2.training.llm_data import Composer
 from fireredtts2.training.run import run
-from recipes.mini.casting import Casting, PromptRows
+from fireredtts2.training.train_llm import CONVERSATION
 from recipes.mini.export import write_llm
 from recipes.mini.settings import settings
-from recipes.mini.train_llm import MODEL
-
-log = logging.getLogger(__name__)
-POOL = 96  # conversations drawn at once and sorted by length
-MAX_ROWS = 480  # of one
+from recipes.mini.train_llm import MODEL, load_clips, text_marks
 
 
 def whole_model(state: dict[str, torch.Tensor], folder: CheckpointFolder) -> DualTransformer:
@@ -46,55 +43,40 @@ def whole_model(state: dict[str, torch.Tensor], folder: CheckpointFolder) -> Dua
     return model
 
 
-def num_rows(conversation: list[SpokenSegment]) -> int:
-    return sum(len(one.text_ids) + one.codes.shape[1] + 1 for one in conversation)
-
-
-def batches(
-    casting: Casting, prompts: PromptRows, rows_per_step: int, seed: int
-) -> Iterator[GuidedBatch]:
-    """Endless; conversations of about one length together."""
-    rng = np.random.default_rng(seed)
-    while True:
-        drawn: list[list[SpokenSegment]] = []
-        while len(drawn) < POOL:
-            conversation = [prompts.segment(said) for said in casting.conversation(rng)]
-            while len(conversation) > 1 and num_rows(conversation) > MAX_ROWS:
-                conversation.pop()
-            if num_rows(conversation) <= MAX_ROWS:
-                drawn.append(conversation)
-        drawn.sort(key=num_rows)
-        groups: list[list[list[SpokenSegment]]] = [[]]
-        for conversation in drawn:  # the last of a group is its longest
-            if (len(groups[-1]) + 1) * num_rows(conversation) > rows_per_step:
-                groups.append([])
-            groups[-1].append(conversation)
-        for index in rng.permutation(len(groups)):
-            yield GuidedBatch.of(groups[index])
-
-
-def train(trainer: BareTrainer | GuidanceTrainer, source: Iterator[GuidedBatch], out: Path) -> None:
+def train(
+    trainer: BareTrainer | GuidanceTrainer,
+    batches: Callable[[int], Iterator[GuidedBatch]],
+    out: Path,
+) -> None:
+    """Runs to the end, on from `out` where there is one; `batches` draws by a seed."""
     if out.exists():
         trainer.load(torch.load(out, weights_only=True))
+    source = batches(trainer.config.seed + trainer.step_count)
     run(trainer, lambda: trainer.step(next(source)), trainer.config, out, log_every=10)
 
 
 def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work, folder = Path(work_dir), CheckpointFolder(model_dir)
-    casting, prompts = Casting(work, folder), PromptRows(folder)
+    tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
+    composer = Composer(load_clips(work, tokenizer), text_marks(tokenizer))
+    max_rows = settings()["train_llm"]["rows_per_sequence"]
+
+    def batches(seed: int) -> Iterator[GuidedBatch]:
+        return guided_batches(composer, config.rows_per_step, max_rows, CONVERSATION, seed)
+
     config = GuidanceConfig(**settings()["guide"])
-    bare_config = replace(config, **settings()["guide_bare"])
+    bare_config = replace(config, seed=config.seed + 1, **settings()["guide_bare"])
     start = work / "unguided.safetensors"  # what ships may be guided already
     if not start.exists():
         start.write_bytes((folder.path / "llm.safetensors").read_bytes())
     state = load_file(start)
     bare = BareTrainer(whole_model(state, folder), bare_config)
-    train(bare, batches(casting, prompts, bare_config.rows_per_step, 1), work / "bare.pt")
+    train(bare, batches, work / "bare.pt")
     student = GuidanceTrainer(
         whole_model(state, folder), whole_model(state, folder), bare.model, config
     )
-    train(student, batches(casting, prompts, config.rows_per_step, 2), work / "guided.pt")
+    train(student, batches, work / "guided.pt")
     write_llm(student.model.state_dict(), folder.path)
 
 

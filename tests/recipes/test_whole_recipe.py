@@ -2,7 +2,6 @@
 
 import io
 import json
-import lzma
 import shutil
 import tarfile
 from pathlib import Path
@@ -25,9 +24,7 @@ from recipes.mini import (
     decode_corpus,
     export,
     guide,
-    prefer,
     semantic_features,
-    takes,
     tokenise,
     train_codec,
     train_decoder,
@@ -85,10 +82,6 @@ total_steps = 4
 conversation_from = 0.5
 guide_layers = [1]
 prompt_layers = [1]
-
-[prefer]
-rows_per_step = 2048
-laps = 2
 
 [guide]
 rows_per_step = 1024
@@ -179,7 +172,6 @@ def test_the_steps_fit_together_and_their_model_speaks(
     assert torch.load(work / "llm.pt", weights_only=True)["step"] == 4
     check_chosen_voices(work, model, monkeypatch)
     check_guided(work, model)
-    check_preferred(work, tmp_path, model, monkeypatch)
 
 
 def check_chosen_voices(work: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -217,47 +209,3 @@ def check_guided(work: Path, model: Path) -> None:
     assert torch.load(work / "bare.pt", weights_only=True)["step"] == 3
     kept = load_file(work / "unguided.safetensors")
     assert all(torch.equal(value, kept[name]) for name, value in before.items())
-
-
-def check_preferred(work: Path, folder: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The model speaks new texts and learns from the takes; what it learnt is what ships."""
-
-    class Judge:
-        normalize = staticmethod(str.lower)
-
-        def __init__(self, work: Path) -> None:
-            self.count = 0
-
-        def heard(self, sounds: list[np.ndarray]) -> list[str]:
-            return ["?" for _ in sounds]
-
-        def judged(self, audio: np.ndarray, heard: str, text: str, speaker: str) -> dict:
-            self.count += 1
-            return {"errors": 0.1 * (self.count % 4), "cosine": 0.5, "heard": heard}
-
-    monkeypatch.setattr(takes, "TakeJudge", Judge)
-    monkeypatch.setattr(takes, "TEXTS_PER_BLOCK", 2)
-    texts = folder / "sentences.jsonl.xz"
-    said, new = TEXTS[0], ["We see the kettle.", "Good morning.", "To you.", "Shall we?"]
-    rows = [{"id": n, "kind": "talk", "text": text} for n, text in enumerate([said, *new])]
-    with lzma.open(texts, "wt") as file:
-        file.write("\n".join(map(json.dumps, rows)))
-    for first in ("0", "1"):
-        takes.main(str(work), str(texts), str(model), first, "2")
-    lines = list(prefer.read_lines(work))
-    assert sorted(line["text"] for line in lines) == sorted(new)
-    assert {len(line["takes"]) for line in lines} == {takes.TAKES}
-    for line in lines:
-        for take in line["takes"]:
-            take["ran_away"] = False  # a model of noise seldom ends
-    monkeypatch.setattr(prefer, "read_lines", lambda _: iter(lines))
-    before = load_file(model / "llm.safetensors")
-    prefer.main(str(work), str(model))
-    after = load_file(model / "llm.safetensors")
-    assert before.keys() == after.keys()
-    assert any(not torch.equal(value, after[name]) for name, value in before.items())
-    learnt = torch.load(work / "preferred.pt", weights_only=True)["average"]
-    assert all(torch.equal(learnt[name].half(), value) for name, value in after.items())
-    prefer.main(str(work), str(model))  # all is done: a second run changes nothing
-    again = load_file(model / "llm.safetensors")
-    assert all(torch.equal(value, again[name]) for name, value in after.items())

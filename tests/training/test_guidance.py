@@ -11,26 +11,28 @@ from fireredtts2.training.guidance import (
     GuidanceConfig,
     GuidanceTrainer,
     GuidedBatch,
-    SpokenSegment,
     frame_logits,
     guidance_loss,
+    guided_batches,
     guided_log_probs,
 )
+from fireredtts2.training.llm_data import Clip, Composer, Mixture, TextMarks
 from tests import tiny
 
+MARKS = TextMarks(tags=(10, 11, 12, 13), start=14, end=15)
 
-def segment(seed: int, frames: int) -> SpokenSegment:
+
+def turn(seed: int, frames: int, speaker: str = "a") -> tuple[int, Clip]:
     generator = torch.Generator().manual_seed(seed)
     shape = (tiny.NUM_CODEBOOKS, frames)
     codes = torch.randint(1, tiny.CODEBOOK_SIZE, shape, generator=generator)
     text = torch.randint(20, 90, (4 + seed % 3,), generator=generator).tolist()
-    return SpokenSegment([10, 14, *text, 15], [10, 14, 15], codes)
+    return 0, Clip(speaker, text, codes)
 
 
 def batch() -> GuidedBatch:
-    return GuidedBatch.of(
-        [[segment(0, 4), segment(1, 6)], [segment(2, 3)], [segment(n, 3) for n in (3, 4, 5)]]
-    )
+    conversations = [[turn(0, 4), turn(1, 6)], [turn(2, 3)], [turn(n, 3) for n in (3, 4, 5)]]
+    return GuidedBatch.of(conversations, MARKS)
 
 
 def frames_of(tokens: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -49,7 +51,7 @@ def test_bare_segments_know_neither_text_nor_what_came_before() -> None:
     made = batch()
     text = made.bare_tokens[..., -1][made.bare_mask[..., -1]]
     assert set(text.tolist()) == {10, 14, 15}
-    other = GuidedBatch.of([[segment(7, 5), segment(1, 6)]])
+    other = GuidedBatch.of([[turn(7, 5), turn(1, 6)]], MARKS)
     model = tiny.llm()
     first = frame_logits(model, made.bare_tokens, made.bare_mask).first[5 : 5 + 7]
     second = frame_logits(model, other.bare_tokens, other.bare_mask).first[6 : 6 + 7]
@@ -121,3 +123,16 @@ def test_a_run_that_was_cut_equals_one_that_was_not() -> None:
         second.step(batch())
     for name, value in whole.model.state_dict().items():
         assert torch.equal(value, second.model.state_dict()[name]), name
+
+
+def test_batches_are_drawn_as_the_model_itself_learnt() -> None:
+    clips = [turn(n, 4 + n % 5, speaker)[1] for n in range(4) for speaker in ("a", "b")]
+    composer, mixture = Composer(clips, MARKS), Mixture()
+    drawn = guided_batches(composer, 160, 80, mixture, seed=1)
+    again = guided_batches(composer, 160, 80, mixture, seed=1)
+    for _ in range(20):
+        made, same = next(drawn), next(again)
+        assert torch.equal(made.tokens, same.tokens)
+        assert made.tokens.shape[0] * made.tokens.shape[1] <= 160
+        whole = frames_of(made.tokens, made.mask)
+        assert torch.equal(whole, frames_of(made.bare_tokens, made.bare_mask))

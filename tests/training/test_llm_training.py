@@ -163,10 +163,10 @@ def test_samples_are_cut_by_turns_to_the_length(composer):
     rng = np.random.default_rng(0)
     mixture = Mixture(single=0, same=0, dialogue=1, max_turns=8)
     for _ in range(20):
-        sample = composer._turns_within(LENGTH, mixture, rng)
+        sample = composer.turns_within(LENGTH, mixture, rng)
         assert len(composer.compose(sample).rows) <= LENGTH
     with pytest.raises(ValueError, match="no sample of 12 rows"):
-        composer._turns_within(12, mixture, rng)
+        composer.turns_within(12, mixture, rng)
 
 
 def test_same_seed_same_batches(composer):
