@@ -12,13 +12,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.prompt import Rows, audio_rows, pad_rows, text_rows
-from fireredtts2.training.code_noise import with_code_noise
 from fireredtts2.training.llm_data import (
     POOL_SAMPLES,
     Composer,
@@ -28,10 +26,6 @@ from fireredtts2.training.llm_data import (
     by_length,
     num_rows_of,
 )
-from fireredtts2.training.losses import dual_transformer_loss
-from fireredtts2.training.muon import Muon
-from fireredtts2.training.schedule import trapezoid
-from fireredtts2.training.train_llm import split_parameters
 
 WARMUP_STEPS = 20
 
@@ -140,133 +134,3 @@ def _divergence(logits: Tensor, wanted: Tensor) -> Tensor:
     """Of softmax(logits) from exp(wanted), over the last dimension."""
     log_probs = logits.float().log_softmax(-1)
     return F.kl_div(log_probs, wanted, reduction="none", log_target=True).sum(-1)
-
-
-@dataclass(frozen=True)
-class GuidanceConfig:
-    """Two runs: of the model that knows no text (`bare`), then of the student.
-
-    Attributes:
-        rows_per_step: of a batch, padding included.
-        total_steps: of each run.
-        muon_rate: for the matrices inside the transformers.
-        adam_rate: for everything else.
-        cooldown_share: of a run, in which the rates fall to zero.
-        scale: of the guidance.
-        code_noise: share of the codes read by what is trained that are those of another frame.
-        depth_weight: of the depth codes' divergence; the first code's has the rest.
-    """
-
-    rows_per_step: int = 2048
-    total_steps: int = 300
-    muon_rate: float = 0.004
-    adam_rate: float = 8e-4
-    cooldown_share: float = 0.7
-    scale: float = 1.5
-    code_noise: float = 0.04
-    depth_weight: float = 0.75
-    max_seconds: float = float("inf")
-    save_every: int = 50
-    seed: int = 0
-
-
-class _Trainer:
-    """What both runs share: a model, its optimizers, and where it stands."""
-
-    def __init__(self, model: DualTransformer, config: GuidanceConfig) -> None:
-        self.model, self.config = model, config
-        matrices, others = split_parameters(model)
-        self.optimizers: list[torch.optim.Optimizer] = [
-            Muon(matrices, lr=config.muon_rate),
-            torch.optim.AdamW(others, lr=config.adam_rate, betas=(0.9, 0.95), weight_decay=0.0),
-        ]
-        self.peaks = [config.muon_rate, config.adam_rate]
-        self.step_count = 0
-        self.generator = torch.Generator().manual_seed(config.seed)
-
-    def losses(self, batch: GuidedBatch) -> dict[str, Tensor]:
-        """ "total" is what is minimised."""
-        raise NotImplementedError
-
-    def step(self, batch: GuidedBatch) -> dict[str, float]:
-        config = self.config
-        factor = trapezoid(self.step_count, WARMUP_STEPS, config.total_steps, config.cooldown_share)
-        for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * factor
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            losses = self.losses(batch)
-        losses["total"].backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            if norm.isfinite():
-                optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
-        self.step_count += 1
-        return {name: value.item() for name, value in losses.items()}
-
-    def state(self) -> dict:
-        """For `torch.save`; `average` is the model, as the other trainers name what ships."""
-        return {
-            "average": self.model.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-            "step": self.step_count,
-            "random": self.generator.get_state(),
-        }
-
-    def load(self, state: dict) -> None:
-        self.model.load_state_dict(state["average"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
-        self.step_count = state["step"]
-        self.generator.set_state(state["random"])
-
-    def noisy(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        is_frame = mask[..., 0] & tokens[..., :-1].any(-1)
-        return with_code_noise(tokens, is_frame, self.config.code_noise, self.generator)
-
-
-class BareTrainer(_Trainer):
-    """Teaches a model to go on with speech of which it knows neither text nor voice."""
-
-    def losses(self, batch: GuidedBatch) -> dict[str, Tensor]:
-        tokens, mask = batch.bare_tokens, batch.bare_mask
-        losses = dual_transformer_loss(
-            self.model, tokens, mask, depth_fraction=1.0, inputs=self.noisy(tokens, mask)
-        )
-        return {"total": losses.total, "first_code": losses.first_code, "depth": losses.depth}
-
-
-class GuidanceTrainer(_Trainer):
-    """Teaches a student what two models say together.
-
-    Args:
-        model: the student.
-        told: reads text and voice; the student as it began.
-        bare: reads neither.
-        config: how.
-    """
-
-    def __init__(
-        self,
-        model: DualTransformer,
-        told: DualTransformer,
-        bare: DualTransformer,
-        config: GuidanceConfig,
-    ) -> None:
-        super().__init__(model, config)
-        self.told = told.eval().requires_grad_(False)
-        self.bare = bare.eval().requires_grad_(False)
-
-    def losses(self, batch: GuidedBatch) -> dict[str, Tensor]:
-        config = self.config
-        with torch.no_grad():
-            told = frame_logits(self.told, batch.tokens, batch.mask)
-            bare = frame_logits(self.bare, batch.bare_tokens, batch.bare_mask)
-        # NOTE: only the student reads noise: it is told what would follow without.
-        noisy = self.noisy(batch.tokens, batch.mask)
-        student = frame_logits(self.model, batch.tokens, batch.mask, noisy)
-        first, depth = guidance_loss(student, told, bare, config.scale)
-        weight = config.depth_weight
-        total = (1 - weight) * first + weight * depth
-        return {"total": total, "first_code": first, "depth": depth}

@@ -15,7 +15,7 @@ from fireredtts2.training.attention_guide import AttentionGuide, heard_before, n
 from fireredtts2.training.code_noise import with_code_noise
 from fireredtts2.training.llm_data import Composer, LlmBatch, Mixture
 from fireredtts2.training.losses import dual_transformer_loss
-from fireredtts2.training.muon import Muon
+from fireredtts2.training.muon_and_adam import MuonAndAdam
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import trapezoid
 
@@ -51,15 +51,6 @@ MONOLOGUE = Mixture(single=0.5, same=0.5, dialogue=0.0)
 CONVERSATION = Mixture(single=0.1, same=0.35, dialogue=0.55)
 
 
-def split_parameters(model: DualTransformer) -> tuple[list[nn.Parameter], list[nn.Parameter]]:
-    """Matrices inside the transformers (Muon), and all others (AdamW)."""
-    inner = [
-        p for part in (model.backbone, model.decoder) for p in part.parameters() if p.ndim == 2
-    ]
-    chosen = {id(p) for p in inner}
-    return inner, [p for p in model.parameters() if id(p) not in chosen]
-
-
 class LlmTrainer:
     """The model, its optimizers, its averaged weights and where it stands.
 
@@ -79,17 +70,9 @@ class LlmTrainer:
         nn.init.zeros_(self.speaker_head.bias)
         self.hidden: Tensor | None = None
         model.backbone.norm.register_forward_hook(self._catch)
-        matrices, others = split_parameters(model)
-        self.optimizers: list[torch.optim.Optimizer] = [
-            Muon(matrices, lr=config.muon_rate),
-            torch.optim.AdamW(
-                [*others, *self.speaker_head.parameters()],
-                lr=config.adam_rate,
-                betas=(0.9, 0.95),
-                weight_decay=0.0,
-            ),
-        ]
-        self.peaks = [config.muon_rate, config.adam_rate]
+        self.optimizer = MuonAndAdam(
+            model, config.muon_rate, config.adam_rate, self.speaker_head.parameters()
+        )
         self.step_count = 0
         self.generator = torch.Generator().manual_seed(config.seed)
 
@@ -136,17 +119,10 @@ class LlmTrainer:
     def step(self, batch: LlmBatch) -> dict[str, float]:
         config = self.config
         factor = trapezoid(self.step_count, WARMUP_STEPS, config.total_steps, config.cooldown_share)
-        for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
-            for group in optimizer.param_groups:
-                group["lr"] = peak * factor
         with torch.autocast("cpu", dtype=torch.bfloat16):
             losses = self.losses(batch)
         losses["total"].backward()
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), 1.0)
-        for optimizer in self.optimizers:
-            if norm.isfinite():  # else the batch is left out: one bad step would spoil all weights
-                optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
+        self.optimizer.step(factor)
         self.step_count += 1
         if self.step_count % AVERAGE_EVERY == 0:
             self._average()
@@ -163,7 +139,7 @@ class LlmTrainer:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "speaker_head": self.speaker_head.state_dict(),
-            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "optimizers": self.optimizer.state(),
             "step": self.step_count,
             "random": self.generator.get_state(),
         }
@@ -172,8 +148,7 @@ class LlmTrainer:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.speaker_head.load_state_dict(state["speaker_head"])
-        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+        self.optimizer.load(state["optimizers"])
         self.step_count = state["step"]
         self.generator.set_state(state["random"])
 

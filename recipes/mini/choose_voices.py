@@ -1,4 +1,4 @@
-"""Step 9: the clip that each named voice ships as: the one that the model follows best.
+"""Step 10: the clip that each named voice ships as: the one that the model follows best.
 
     python -m recipes.mini.choose_voices WORK_DIR [MODEL_DIR]
 

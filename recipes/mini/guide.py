@@ -10,6 +10,7 @@ Cut, it goes on where it was saved; in the end the language model in MODEL_DIR i
 from __future__ import annotations
 
 import logging
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -18,18 +19,14 @@ from pathlib import Path
 import torch
 from safetensors.torch import load_file
 
+from fireredtts2.atomic_file import atomic_path
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.tokenizer import TextTokenizer
-from fireredtts2.training.guidance import (
-    BareTrainer,
-    GuidanceConfig,
-    GuidanceTrainer,
-    GuidedBatch,
-    guided_batches,
-)
+from fireredtts2.training.guidance import GuidedBatch, guided_batches
 from fireredtts2.training.llm_data import Composer
 from fireredtts2.training.run import run
+from fireredtts2.training.train_guidance import BareTrainer, GuidanceConfig, GuidanceTrainer
 from fireredtts2.training.train_llm import CONVERSATION
 from recipes.mini.export import write_llm
 from recipes.mini.settings import settings
@@ -69,7 +66,8 @@ def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     bare_config = replace(config, seed=config.seed + 1, **settings()["guide_bare"])
     start = work / "unguided.safetensors"  # what ships may be guided already
     if not start.exists():
-        start.write_bytes((folder.path / "llm.safetensors").read_bytes())
+        with atomic_path(start) as temporary:
+            shutil.copyfile(folder.path / "llm.safetensors", temporary)
     state = load_file(start)
     bare = BareTrainer(whole_model(state, folder), bare_config)
     train(bare, batches, work / "bare.pt")

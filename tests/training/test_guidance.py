@@ -6,10 +6,7 @@ import pytest
 import torch
 
 from fireredtts2.training.guidance import (
-    BareTrainer,
     FrameLogits,
-    GuidanceConfig,
-    GuidanceTrainer,
     GuidedBatch,
     frame_logits,
     guidance_loss,
@@ -17,6 +14,7 @@ from fireredtts2.training.guidance import (
     guided_log_probs,
 )
 from fireredtts2.training.llm_data import Clip, Composer, Mixture, TextMarks
+from fireredtts2.training.train_guidance import BareTrainer, GuidanceConfig, GuidanceTrainer
 from tests import tiny
 
 MARKS = TextMarks(tags=(10, 11, 12, 13), start=14, end=15)
