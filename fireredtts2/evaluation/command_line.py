@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fireredtts2.evaluation.clone_sets import SET_KINDS, SetSource
+from fireredtts2.evaluation.goals import RUNAWAY_TURNS
 from fireredtts2.evaluation.page.render import PAGE_ITEMS
 from fireredtts2.evaluation.settings import PARTS, EvaluationConfig
 
@@ -79,7 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--sentences", type=int, default=100, help="how many held-out sentences (default: 100)")
     add("--dialogues", type=int, default=10, help="how many dialogues (default: 10)")
     add("--codec-clips", type=int, default=50, help="clips for the codec (default: 50)")
-    add("--runaway-turns", type=int, default=300, help="turns looked at (default: 300)")
+    add("--runaway-turns", type=int, default=RUNAWAY_TURNS,
+        help=f"turns looked at (default: {RUNAWAY_TURNS})")  # fmt: skip
     add("--long-minutes", type=float, default=10, help="of the long dialogue (default: 10)")
     add("--corpus", type=Path, help="folder of the speech corpus (codec part, voices' recordings)")
     add("--asr-model", type=Path, help="Whisper CTranslate2 folder (default: fetched once)")

@@ -14,6 +14,8 @@ NAMES: Mapping[str, tuple[str, Unit]] = {
     "dnsmos": ("DNSMOS", "MOS"),
     "wrong_voice": ("Turns in a wrong voice", "%"),
     "wer_cost": ("Word errors that the codec adds", "points"),
+    "pesq_wb": ("PESQ, wideband", "PESQ"),
+    "stoi": ("STOI", "STOI"),
     "returned": ("Empty or runaway turns", "turns"),
     "real_time_factor": ("Real-time factor", "x"),
     "first_audio": ("First audio, first call", "s"),

@@ -16,13 +16,13 @@ def wer(value: float | None, count: int = 100) -> Figure:
 @pytest.mark.parametrize(
     ("figure", "verdict"),
     [
-        (wer(12.0), "pass"),
-        (wer(12.01), "fail"),
-        (wer(5.0, count=99), "too few"),
+        (wer(5.0), "pass"),
+        (wer(5.01), "fail"),
+        (wer(4.0, count=99), "too few"),
         (wer(50.0, count=9), "fail"),
         (wer(None), "not measured"),
-        (Figure("sentences.similarity", "Cosine", 0.80, "cosine", 100), "pass"),
-        (Figure("sentences.similarity", "Cosine", 0.79, "cosine", 100), "fail"),
+        (Figure("sentences.similarity", "Cosine", 0.85, "cosine", 100), "pass"),
+        (Figure("sentences.similarity", "Cosine", 0.84, "cosine", 100), "fail"),
         (Figure("runaways.returned", "Runaways", 1, "turns", 300), "fail"),
         (Figure("runaways.returned", "Runaways", 0, "turns", 160), "too few"),
         (Figure("sentences.cer", "Characters", 3.0, "%", 100), ""),
@@ -34,9 +34,9 @@ def test_verdicts(figure: Figure, verdict: str) -> None:
 
 def test_the_page_shows_value_goal_and_result() -> None:
     row = {"id": "s_0", "text": "a | b", "heard": "c", "words": 2, "word_errors": 2}
-    page = markdown(ABOUT, [Part("sentences", [wer(8.1)], [row], ["A note."])])
+    page = markdown(ABOUT, [Part("sentences", [wer(4.1)], [row], ["A note."])])
     assert (
-        "| Word error rate | 8.10 % (95 %: 3.00 % to 9.50 %) | at most 12.00 % | pass | 100 |"
+        "| Word error rate | 4.10 % (95 %: 3.00 % to 9.50 %) | at most 5.00 % | pass | 100 |"
         in page
     )
     assert "| s_0 | 2 of 2 | a / b | c |" in page
@@ -45,24 +45,24 @@ def test_the_page_shows_value_goal_and_result() -> None:
 
 
 def test_every_goal_of_the_model_has_a_bound() -> None:
-    assert len(GOALS) == 13
+    assert len(GOALS) == 15
     assert GOALS["speed.first_audio"].bound == 0.3
     assert GOALS["codec.wer_cost"].is_met(-0.5)
 
 
 def test_json_keeps_figures_and_rows(tmp_path: Path) -> None:
     rows = [{"id": "s_0", "word_errors": 0, "dnsmos": None}]
-    write_report(tmp_path, ABOUT, [Part("sentences", [wer(8.1)], rows)])
+    write_report(tmp_path, ABOUT, [Part("sentences", [wer(4.1)], rows)])
     values = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
     assert values["about"] == ABOUT
     assert values["figures"][0]["verdict"] == "pass"
-    assert values["figures"][0]["goal"] == {"kind": "at most", "bound": 12.0, "min_count": 100}
+    assert values["figures"][0]["goal"] == {"kind": "at most", "bound": 5.0, "min_count": 100}
     assert values["parts"]["sentences"]["rows"] == rows
     assert sorted(path.name for path in tmp_path.iterdir()) == ["report.json", "report.md"]
 
 
 def test_a_part_comes_back_unless_it_measured_something_else(tmp_path: Path) -> None:
-    part = Part("sentences", [wer(8.1)], [{"id": "s_0"}], ["A note."])
+    part = Part("sentences", [wer(4.1)], [{"id": "s_0"}], ["A note."])
     path = tmp_path / "parts" / "wer.json"
     assert Part.load(path, ABOUT) is None
     part.save(path, ABOUT)

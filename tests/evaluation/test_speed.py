@@ -26,7 +26,8 @@ def test_figures_by_hand() -> None:
     assert values["speed.first_audio_later"] == pytest.approx(0.11)
     assert values["speed.load"] == 2.0
     assert values["speed.cold_start"] == 3.5
-    assert all(figure.verdict in ("pass", "") for figure in part.figures)
+    failed = [figure.key for figure in part.figures if figure.verdict not in ("pass", "")]
+    assert failed == ["speed.real_time_factor"]  # 0.4 is over the bound
     assert "dialogue alone 0.500" in part.figures[0].note
 
 
