@@ -27,8 +27,6 @@ from fireredtts2.training.llm_data import (
     num_rows_of,
 )
 
-WARMUP_STEPS = 20
-
 
 @dataclass(frozen=True)
 class GuidedBatch:
