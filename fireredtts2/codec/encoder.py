@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 
 import torch
 import torch.nn.functional as F
@@ -40,12 +41,19 @@ class WhisperEncoder(nn.Module):
         self.layer_norm = nn.LayerNorm(dim)
 
     def forward(self, mel: Tensor) -> Tensor:
+        for x in self.states(mel):
+            last = x
+        return self.layer_norm(last)
+
+    def states(self, mel: Tensor) -> Iterator[Tensor]:
+        """What `forward` comes by: after the convolutions, then after each layer."""
         x = F.gelu(self.conv1(mel))
         x = F.gelu(self.conv2(x)).transpose(1, 2)
+        yield x
         x = x + self.embed_positions.weight[: x.shape[1]]
         for layer in self.layers:
             x = layer(x)
-        return self.layer_norm(x)
+            yield x
 
 
 class SslAdaptor(nn.Module):

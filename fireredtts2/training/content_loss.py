@@ -8,7 +8,6 @@ The encoder is the codec's own semantic branch, so nothing more is needed.
 from __future__ import annotations
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fireredtts2.codec.encoder import WhisperEncoder
@@ -50,26 +49,14 @@ class ContentLoss(nn.Module):
     def _distance(self, made: Tensor, real: Tensor) -> Tensor:
         with torch.autocast(made.device.type, dtype=torch.bfloat16):
             with torch.no_grad():
-                wanted = self._features(real)
-            found = self._features(made)
+                wanted = list(self.encoder.states(self.mel(real)))
+            found = list(self.encoder.states(self.mel(made)))
         return torch.stack(
             [
                 (ours.float() - theirs.float()).abs().mean() / theirs.float().abs().mean()
                 for ours, theirs in zip(found, wanted, strict=True)
             ]
         ).mean()
-
-    def _features(self, audio: Tensor) -> list[Tensor]:
-        """After the convolutions and after each layer, (B, T at 50 Hz, D)."""
-        encoder, features = self.encoder, []
-        x = F.gelu(encoder.conv1(self.mel(audio)))
-        x = F.gelu(encoder.conv2(x)).transpose(1, 2)
-        features.append(x)
-        x = x + encoder.embed_positions.weight[: x.shape[1]]
-        for layer in encoder.layers:
-            x = layer(x)
-            features.append(x)
-        return features
 
 
 def heard_at(audio: Tensor) -> Tensor:

@@ -11,21 +11,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 import torch.nn.functional as F
 from torch import Tensor
 
 from fireredtts2.llm.dual_transformer import DualTransformer
-from fireredtts2.llm.prompt import Rows, audio_rows, pad_rows, text_rows
-from fireredtts2.training.llm_data import (
-    POOL_SAMPLES,
-    Composer,
-    Mixture,
-    TextMarks,
-    Turns,
-    by_length,
-    num_rows_of,
-)
+from fireredtts2.llm.prompt import Rows, Segment, pad_rows, segment_rows
+from fireredtts2.training.llm_data import Composer, Mixture, TextMarks, Turns
 
 
 @dataclass(frozen=True)
@@ -51,10 +42,11 @@ class GuidedBatch:
         for turns in conversations:
             parts = []
             for tag, clip in turns:
-                num_codebooks, frames = len(clip.codes), audio_rows(clip.codes)
-                parts += [text_rows(marks.around(tag, clip.text_ids), num_codebooks), frames]
-                alone = text_rows(marks.around(tag, ()), num_codebooks)
-                bare.append(Rows.concatenate([alone, frames]))
+                num_codebooks = len(clip.codes)
+                told = Segment(marks.around(tag, clip.text_ids), clip.codes)
+                alone = Segment(marks.around(tag, ()), clip.codes)
+                parts.append(segment_rows(told, num_codebooks))
+                bare.append(segment_rows(alone, num_codebooks))
             whole.append(Rows.concatenate(parts))
         tokens, mask, _ = pad_rows(whole)
         bare_tokens, bare_mask, _ = pad_rows(bare)
@@ -64,13 +56,9 @@ class GuidedBatch:
 def guided_batches(
     composer: Composer, num_rows: int, max_rows: int, mixture: Mixture, seed: int
 ) -> Iterator[GuidedBatch]:
-    """Endless batches; arguments as for `Composer.batches`."""
-    rng = np.random.default_rng(seed)
-    while True:
-        drawn = [composer.turns_within(max_rows, mixture, rng) for _ in range(POOL_SAMPLES)]
-        groups = by_length(drawn, num_rows, num_rows_of)
-        for index in rng.permutation(len(groups)):
-            yield GuidedBatch.of(groups[index], composer.marks)
+    """Endless batches; arguments as for `Composer.groups`."""
+    for group in composer.groups(num_rows, max_rows, mixture, seed):
+        yield GuidedBatch.of(group, composer.marks)
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,8 @@ stays plainly causal, which costs half of a masked one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 import numpy as np
 import torch
@@ -18,12 +17,12 @@ from torch.nn.utils.rnn import pad_sequence
 
 from fireredtts2.llm.prompt import Rows, Segment, pad_rows, segment_rows
 from fireredtts2.training.attention_guide import NO_TARGET
+from fireredtts2.training.code_noise import rows_with_codes
 
 NUM_TAGS = 4
 MAX_REDRAWS = 1000
 POOL_SAMPLES = 192  # drawn at once and sorted by length
 
-Drawn = TypeVar("Drawn")
 Turns = list[tuple[int, "Clip"]]  # tag numbers with what is said, in order of speaking
 
 NOBODY = -1  # in rows of padding
@@ -109,7 +108,7 @@ class LlmBatch:
     @property
     def is_frame(self) -> Tensor:
         """(B, T) bool: rows that hold codes, without the ends of turns."""
-        return self.mask[..., 0] & self.tokens[..., :-1].any(-1)
+        return rows_with_codes(self.tokens, self.mask)
 
 
 class Composer:
@@ -168,7 +167,14 @@ class Composer:
     def batches(
         self, num_rows: int, max_rows: int, mixture: Mixture, seed: int
     ) -> Iterator[LlmBatch]:
-        """Endless batches; the same seed gives the same ones.
+        """Endless batches; arguments as for `groups`."""
+        for group in self.groups(num_rows, max_rows, mixture, seed):
+            yield _stack([self.compose(turns) for turns in group])
+
+    def groups(
+        self, num_rows: int, max_rows: int, mixture: Mixture, seed: int
+    ) -> Iterator[list[Turns]]:
+        """Endless batches not yet composed; the same seed gives the same ones.
 
         Args:
             num_rows: the most rows in a batch, padding included.
@@ -180,41 +186,37 @@ class Composer:
             raise ValueError(f"batches of {num_rows} rows cannot hold samples of {max_rows}")
         rng = np.random.default_rng(seed)
         while True:
-            drawn = [
-                self.compose(self.turns_within(max_rows, mixture, rng)) for _ in range(POOL_SAMPLES)
-            ]
-            groups = by_length(drawn, num_rows, lambda sample: len(sample.rows))
+            drawn = [self._turns_within(max_rows, mixture, rng) for _ in range(POOL_SAMPLES)]
+            groups = by_length(drawn, num_rows)
             for index in rng.permutation(len(groups)):
-                yield _stack(groups[index])
+                yield groups[index]
 
-    def turns_within(self, max_rows: int, mixture: Mixture, rng: np.random.Generator) -> Turns:
+    def _turns_within(self, max_rows: int, mixture: Mixture, rng: np.random.Generator) -> Turns:
         """A sample without the last turns that do not fit; one that begins too long is redrawn."""
         for _ in range(MAX_REDRAWS):
             sample = self.sample(mixture, rng)
             least = max(1, len({tag for tag, _ in sample}))  # prompts alone are a sample too
-            while len(sample) > least and num_rows_of(sample) > max_rows:
+            while len(sample) > least and _num_rows(sample) > max_rows:
                 sample.pop()
-            if num_rows_of(sample) <= max_rows:
+            if _num_rows(sample) <= max_rows:
                 return sample
         raise ValueError(f"no sample of {max_rows} rows found: clips are longer than that")
 
 
-def num_rows_of(sample: Turns) -> int:
+def _num_rows(sample: Turns) -> int:
     """Rows of a sample: each clip's text with tag and two marks, frames and end row."""
     return sum(len(clip.text_ids) + 3 + clip.codes.shape[1] + 1 for _, clip in sample)
 
 
-def by_length(
-    drawn: list[Drawn], num_rows: int, length: Callable[[Drawn], int]
-) -> list[list[Drawn]]:
+def by_length(drawn: list[Turns], num_rows: int) -> list[list[Turns]]:
     """Groups of samples of about one length, each of at most `num_rows` rows when padded.
 
     Groups come out about equally full; the last, shortest one may hold fewer.
     """
-    groups: list[list[Drawn]] = []
-    for item in sorted(drawn, key=length, reverse=True):
+    groups: list[list[Turns]] = []
+    for item in sorted(drawn, key=_num_rows, reverse=True):
         # The first of a group is its longest.
-        if not groups or (len(groups[-1]) + 1) * length(groups[-1][0]) > num_rows:
+        if not groups or (len(groups[-1]) + 1) * _num_rows(groups[-1][0]) > num_rows:
             groups.append([])
         groups[-1].append(item)
     return groups

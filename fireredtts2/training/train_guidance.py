@@ -9,10 +9,9 @@ from torch import Tensor
 
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.training.code_noise import with_code_noise
+from fireredtts2.training.dual_transformer_trainer import DualTransformerTrainer
 from fireredtts2.training.guidance import GuidedBatch, frame_logits, guidance_loss
 from fireredtts2.training.losses import dual_transformer_loss
-from fireredtts2.training.muon_and_adam import MuonAndAdam
-from fireredtts2.training.schedule import trapezoid
 
 WARMUP_STEPS = 20
 
@@ -45,47 +44,23 @@ class GuidanceConfig:
     seed: int = 0
 
 
-class _Trainer:
-    """What both runs share: a model, its optimizers, and where it stands."""
+class _Trainer(DualTransformerTrainer[GuidedBatch]):
+    """What both runs share."""
 
     def __init__(self, model: DualTransformer, config: GuidanceConfig) -> None:
-        self.model, self.config = model, config
-        self.optimizer = MuonAndAdam(model, config.muon_rate, config.adam_rate)
-        self.step_count = 0
-        self.generator = torch.Generator().manual_seed(config.seed)
-
-    def losses(self, batch: GuidedBatch) -> dict[str, Tensor]:
-        """All losses of a batch; "total" is what is minimised."""
-        raise NotImplementedError
-
-    def step(self, batch: GuidedBatch) -> dict[str, float]:
-        config = self.config
-        factor = trapezoid(self.step_count, WARMUP_STEPS, config.total_steps, config.cooldown_share)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            losses = self.losses(batch)
-        losses["total"].backward()
-        self.optimizer.step(factor)
-        self.step_count += 1
-        return {name: value.item() for name, value in losses.items()}
+        super().__init__(model, config, WARMUP_STEPS)
+        self.config = config
 
     def state(self) -> dict:
         """For `torch.save`; `average` is the model, as the other trainers name what ships."""
-        return {
-            "average": self.model.state_dict(),
-            "optimizers": self.optimizer.state(),
-            "step": self.step_count,
-            "random": self.generator.get_state(),
-        }
+        return {"average": self.model.state_dict(), **self.progress()}
 
     def load(self, state: dict) -> None:
         self.model.load_state_dict(state["average"])
-        self.optimizer.load(state["optimizers"])
-        self.step_count = state["step"]
-        self.generator.set_state(state["random"])
+        self.load_progress(state)
 
     def noisy(self, tokens: Tensor, mask: Tensor) -> Tensor:
-        is_frame = mask[..., 0] & tokens[..., :-1].any(-1)
-        return with_code_noise(tokens, is_frame, self.config.code_noise, self.generator)
+        return with_code_noise(tokens, mask, self.config.code_noise, self.generator)
 
 
 class BareTrainer(_Trainer):

@@ -13,11 +13,10 @@ from torch import Tensor, nn
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.training.attention_guide import AttentionGuide, heard_before, near_targets
 from fireredtts2.training.code_noise import with_code_noise
+from fireredtts2.training.dual_transformer_trainer import DualTransformerTrainer
 from fireredtts2.training.llm_data import Composer, LlmBatch, Mixture
 from fireredtts2.training.losses import dual_transformer_loss
-from fireredtts2.training.muon_and_adam import MuonAndAdam
 from fireredtts2.training.run import run
-from fireredtts2.training.schedule import trapezoid
 
 WARMUP_STEPS = 30
 AVERAGE_DECAY = 0.99
@@ -51,7 +50,7 @@ MONOLOGUE = Mixture(single=0.5, same=0.5, dialogue=0.0)
 CONVERSATION = Mixture(single=0.1, same=0.35, dialogue=0.55)
 
 
-class LlmTrainer:
+class LlmTrainer(DualTransformerTrainer[LlmBatch]):
     """The model, its optimizers, its averaged weights and where it stands.
 
     Beside the model's own loss, three that teach it early what plain prediction teaches late: which
@@ -60,28 +59,24 @@ class LlmTrainer:
     """
 
     def __init__(self, model: DualTransformer, config: LlmTrainConfig, num_speakers: int) -> None:
-        self.model, self.config = model, config
+        speaker_head = nn.Linear(model.backbone.config.embed_dim, num_speakers)
+        super().__init__(model, config, WARMUP_STEPS, speaker_head.parameters())
+        self.config = config
         self.average = copy.deepcopy(model).eval().requires_grad_(False)
         self.text_guide = AttentionGuide(model, config.guide_layers, head=0)
         # The last head: with grouped queries it shares no keys with the first.
         self.prompt_guide = AttentionGuide(model, config.prompt_layers, head=-1)
-        self.speaker_head = nn.Linear(model.backbone.config.embed_dim, num_speakers)
+        self.speaker_head = speaker_head
         nn.init.zeros_(self.speaker_head.weight)
         nn.init.zeros_(self.speaker_head.bias)
         self.hidden: Tensor | None = None
         model.backbone.norm.register_forward_hook(self._catch)
-        self.optimizer = MuonAndAdam(
-            model, config.muon_rate, config.adam_rate, self.speaker_head.parameters()
-        )
-        self.step_count = 0
-        self.generator = torch.Generator().manual_seed(config.seed)
 
     def _catch(self, _norm: nn.Module, _args: tuple, hidden: Tensor) -> None:
         if torch.is_grad_enabled():
             self.hidden = hidden
 
     def losses(self, batch: LlmBatch) -> dict[str, Tensor]:
-        """All losses of a batch; "total" is what is minimised."""
         config = self.config
         losses = dual_transformer_loss(
             self.model,
@@ -89,7 +84,7 @@ class LlmTrainer:
             batch.mask,
             depth_fraction=config.depth_fraction,
             generator=self.generator,
-            inputs=with_code_noise(batch.tokens, batch.is_frame, config.code_noise, self.generator),
+            inputs=with_code_noise(batch.tokens, batch.mask, config.code_noise, self.generator),
         )
         heard = heard_before(batch.speakers, batch.segments, batch.is_frame)
         guide = self.text_guide.loss(near_targets(batch.targets))
@@ -117,16 +112,10 @@ class LlmTrainer:
         return summed / max(1, len(logits))
 
     def step(self, batch: LlmBatch) -> dict[str, float]:
-        config = self.config
-        factor = trapezoid(self.step_count, WARMUP_STEPS, config.total_steps, config.cooldown_share)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
-            losses = self.losses(batch)
-        losses["total"].backward()
-        self.optimizer.step(factor)
-        self.step_count += 1
+        losses = super().step(batch)
         if self.step_count % AVERAGE_EVERY == 0:
             self._average()
-        return {name: value.item() for name, value in losses.items()}
+        return losses
 
     @torch.no_grad()
     def _average(self) -> None:
@@ -139,18 +128,14 @@ class LlmTrainer:
             "model": self.model.state_dict(),
             "average": self.average.state_dict(),
             "speaker_head": self.speaker_head.state_dict(),
-            "optimizers": self.optimizer.state(),
-            "step": self.step_count,
-            "random": self.generator.get_state(),
+            **self.progress(),
         }
 
     def load(self, state: dict) -> None:
         self.model.load_state_dict(state["model"])
         self.average.load_state_dict(state["average"])
         self.speaker_head.load_state_dict(state["speaker_head"])
-        self.optimizer.load(state["optimizers"])
-        self.step_count = state["step"]
-        self.generator.set_state(state["random"])
+        self.load_progress(state)
 
 
 def train(trainer: LlmTrainer, composer: Composer, out: Path) -> None:

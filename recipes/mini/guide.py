@@ -17,11 +17,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.checkpoint import CheckpointFolder
-from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.tokenizer import TextTokenizer
 from fireredtts2.training.guidance import GuidedBatch, guided_batches
 from fireredtts2.training.llm_data import Composer
@@ -30,14 +28,7 @@ from fireredtts2.training.train_guidance import BareTrainer, GuidanceConfig, Gui
 from fireredtts2.training.train_llm import CONVERSATION
 from recipes.mini.export import write_llm
 from recipes.mini.settings import settings
-from recipes.mini.train_llm import MODEL, load_clips, text_marks
-
-
-def whole_model(state: dict[str, torch.Tensor], folder: CheckpointFolder) -> DualTransformer:
-    """The language model with the head that only training uses, in float32."""
-    model = DualTransformer(folder.llm_config)
-    model.load_state_dict({name: value.float() for name, value in state.items()})
-    return model
+from recipes.mini.train_llm import MODEL, build_model, load_clips, text_marks
 
 
 def train(
@@ -68,12 +59,10 @@ def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     if not start.exists():
         with atomic_path(start) as temporary:
             shutil.copyfile(folder.path / "llm.safetensors", temporary)
-    state = load_file(start)
-    bare = BareTrainer(whole_model(state, folder), bare_config)
+    bare = BareTrainer(build_model(tokenizer, start), bare_config)
     train(bare, batches, work / "bare.pt")
-    student = GuidanceTrainer(
-        whole_model(state, folder), whole_model(state, folder), bare.model, config
-    )
+    told = build_model(tokenizer, start)
+    student = GuidanceTrainer(build_model(tokenizer, start), told, bare.model, config)
     train(student, batches, work / "guided.pt")
     write_llm(student.model.state_dict(), folder.path)
 

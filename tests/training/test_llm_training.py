@@ -143,14 +143,14 @@ def test_batches_hold_whole_samples_of_about_one_length(composer):
 
 def test_noise_changes_a_share_of_the_codes_and_no_end(composer):
     batch = next(composer.batches(3 * LENGTH, LENGTH, CONVERSATION, seed=0))
-    noisy = with_code_noise(batch.tokens, batch.is_frame, 0.5, torch.Generator().manual_seed(0))
+    noisy = with_code_noise(batch.tokens, batch.mask, 0.5, torch.Generator().manual_seed(0))
     changed = noisy != batch.tokens
     frames = batch.mask[..., 0] & batch.tokens[..., :-1].any(-1)
     assert 0.3 < changed[frames][:, :-1].float().mean() < 0.5  # some draw the code they had
     assert not changed[~frames].any()
     assert not changed[..., -1].any()
     assert torch.equal(
-        with_code_noise(batch.tokens, batch.is_frame, 0.0, torch.Generator()), batch.tokens
+        with_code_noise(batch.tokens, batch.mask, 0.0, torch.Generator()), batch.tokens
     )
 
 
@@ -163,10 +163,10 @@ def test_samples_are_cut_by_turns_to_the_length(composer):
     rng = np.random.default_rng(0)
     mixture = Mixture(single=0, same=0, dialogue=1, max_turns=8)
     for _ in range(20):
-        sample = composer.turns_within(LENGTH, mixture, rng)
+        sample = composer._turns_within(LENGTH, mixture, rng)
         assert len(composer.compose(sample).rows) <= LENGTH
     with pytest.raises(ValueError, match="no sample of 12 rows"):
-        composer.turns_within(12, mixture, rng)
+        composer._turns_within(12, mixture, rng)
 
 
 def test_same_seed_same_batches(composer):
