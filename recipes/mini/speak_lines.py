@@ -1,0 +1,134 @@
+"""Step 0, more speech: a teacher speaks lines of conversation, as further shards of the corpus.
+
+    python -m recipes.mini.speak_lines CORPUS_DIR TEACHER [LINES] [PART/PARTS]
+
+TEACHER is a `module:function` that gives speech, float32 (samples,) at 24 kHz, for a text, a style
+and a speed as the corpus's metadata names them. Each of LINES (`conversations.txt`) is spoken by
+the voice of a clip that is drawn from the corpus, which must hold shards already. Several processes
+share the work: `0/2` and `1/2`. A shard is written whole or not at all; a second run goes on after
+the last one.
+"""
+
+from __future__ import annotations
+
+import importlib
+import io
+import json
+import random
+import sys
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+
+from fireredtts2.atomic_file import atomic_path
+from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.training.prepare.levels import even_gain
+
+Row = dict[str, Any]
+Teacher = Callable[[str, str, float], np.ndarray]
+
+LINES = Path(__file__).parent / "conversations.txt"
+FIRST_SHARD = 100  # above every shard of the corpus's own
+CLIPS_PER_SHARD = 200
+LEVEL_DBFS = -21.0  # as the corpus's own clips
+VOICE_KEYS = ("speaker", "style", "speed")
+
+
+def read_lines(path: Path) -> list[str]:
+    """The turns of all conversations; empty lines stand between these."""
+    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    return [line for line in lines if line]
+
+
+def corpus_rows(corpus: Path) -> list[Row]:
+    """The metadata of every clip of the corpus's own shards.
+
+    Raises:
+        ValueError: there are none.
+    """
+    rows: list[Row] = []
+    for path in sorted(corpus.glob("shard_*.tar")):
+        if _number(path) < FIRST_SHARD:
+            with tarfile.open(path) as tar:
+                metadata = tar.extractfile("metadata.jsonl")
+                assert metadata is not None
+                rows += map(json.loads, metadata.read().decode().splitlines())
+    if not rows:
+        raise ValueError(f"{corpus}: no shard_NNN.tar to draw voices from")
+    return rows
+
+
+def planned_rows(lines: list[str], voices: list[Row]) -> list[Row]:
+    """What each clip says, and in whose voice; the same arguments give the same plan."""
+    rng = random.Random(0)
+    order = rng.sample(lines, len(lines))
+    first_id = FIRST_SHARD * 1000  # a shard of the corpus holds at most a thousand clips
+    rows = []
+    for place, text in enumerate(order):
+        shard, within = divmod(place, CLIPS_PER_SHARD)
+        voice = rng.choice(voices)
+        row = {"id": first_id + 1000 * shard + within, "kind": "conversation", "text": text}
+        rows.append(row | {key: voice[key] for key in VOICE_KEYS})
+    return rows
+
+
+def spoken(row: Row, teacher: Teacher) -> np.ndarray:
+    """A row's speech (samples,) float32 at 24 kHz, at the corpus's level."""
+    audio = np.asarray(teacher(row["text"], row["style"], row["speed"]), np.float32)
+    return audio * even_gain(audio, OUTPUT_RATE_HZ, LEVEL_DBFS)
+
+
+def write_shard(path: Path, rows: list[Row], teacher: Teacher) -> None:
+    """Speaks the rows and writes them with their lengths."""
+    with atomic_path(path) as temporary, tarfile.open(temporary, "w") as tar:
+        told = []
+        for row in rows:
+            audio, data = spoken(row, teacher), io.BytesIO()
+            soundfile.write(data, audio, OUTPUT_RATE_HZ, format="OGG", subtype="OPUS")
+            _add(tar, f"{row['id']:05d}.opus", data.getvalue())
+            told.append(json.dumps(row | {"seconds": round(len(audio) / OUTPUT_RATE_HZ, 3)}))
+        _add(tar, "metadata.jsonl", "\n".join(told).encode())
+
+
+def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    info = tarfile.TarInfo(name)
+    info.size = len(data)
+    tar.addfile(info, io.BytesIO(data))
+
+
+def _number(shard: Path) -> int:
+    return int(shard.stem[-3:])
+
+
+def load_teacher(name: str) -> Teacher:
+    """The function that `module:function` names.
+
+    Raises:
+        ValueError: it has another form, or there is no such function.
+    """
+    module, _, function = name.partition(":")
+    if not (module and function):
+        raise ValueError(f"teacher {name!r}; allowed: module:function")
+    try:
+        return getattr(importlib.import_module(module), function)
+    except (ImportError, AttributeError) as error:
+        raise ValueError(f"teacher {name!r}: {error}") from error
+
+
+def main(corpus_dir: str, teacher: str, lines: str = str(LINES), part: str = "0/1") -> None:
+    corpus, speak = Path(corpus_dir), load_teacher(teacher)
+    index, parts = map(int, part.split("/"))
+    rows = planned_rows(read_lines(Path(lines)), corpus_rows(corpus))
+    for first in range(CLIPS_PER_SHARD * index, len(rows), CLIPS_PER_SHARD * parts):
+        path = corpus / f"shard_{FIRST_SHARD + first // CLIPS_PER_SHARD}.tar"
+        if not path.exists():
+            write_shard(path, rows[first : first + CLIPS_PER_SHARD], speak)
+            print(path.name, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
