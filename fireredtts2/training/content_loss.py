@@ -33,6 +33,11 @@ class ContentLoss(nn.Module):
 
     def forward(self, made: Tensor, real: Tensor) -> Tensor:
         """Audio (B, samples) at 24 kHz twice, gradients to the first, to a scalar."""
+        with torch.autocast(made.device.type, dtype=torch.bfloat16):
+            return self.compared(made, real)
+
+    def compared(self, made: Tensor, real: Tensor) -> Tensor:
+        """The same in the precision of its surroundings."""
         pieces = [
             (one, other)
             for one, other in zip(
@@ -47,10 +52,9 @@ class ContentLoss(nn.Module):
         return torch.stack([self._distance(*piece) for piece in pieces]).mean()
 
     def _distance(self, made: Tensor, real: Tensor) -> Tensor:
-        with torch.autocast(made.device.type, dtype=torch.bfloat16):
-            with torch.no_grad():
-                wanted = list(self.encoder.states(self.mel(real)))
-            found = list(self.encoder.states(self.mel(made)))
+        with torch.no_grad():
+            wanted = list(self.encoder.states(self.mel(real)))
+        found = list(self.encoder.states(self.mel(made)))
         return torch.stack(
             [
                 (ours.float() - theirs.float()).abs().mean() / theirs.float().abs().mean()

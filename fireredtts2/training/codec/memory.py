@@ -16,6 +16,7 @@ from fireredtts2.training.codec import stage_one, stage_two
 from fireredtts2.training.codec.adversarial import decoded
 from fireredtts2.training.codec.batches import CHUNK_FRAMES
 from fireredtts2.training.codec.recipe import CodecRecipe
+from fireredtts2.training.content_loss import ContentLoss
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.finetune.memory import (
     CARDS_GB,
@@ -185,4 +186,8 @@ def _stage_two(codec: RedCodec, own: nn.Module, recipe: CodecRecipe) -> Tensor |
     codes = torch.zeros(rows, codec.num_codebooks, frames, dtype=torch.long)
     made = decoded(codec, codes, None)
     own(made, torch.empty_like(made))
+    if recipe.loss.content_weight:
+        with torch.device("cpu"):  # its filters are computed from numbers
+            content = ContentLoss(codec.ssl, codec.config.ssl.num_mels)
+        content.to(made.device).compared(made, torch.empty_like(made))
     return made

@@ -122,10 +122,21 @@ def test_counted_numbers_are_those_of_the_model(values: MakeValues, kind: str) -
     assert estimate.num_trained == trained + own
 
 
-def test_counted_activations_are_those_that_are_kept(values: MakeValues) -> None:
+@pytest.mark.parametrize("content_weight", [0, 20])
+def test_counted_activations_are_those_that_are_kept(
+    values: MakeValues, content_weight: float
+) -> None:
     """On shapes as with values: the same graph keeps the same bytes."""
-    recipe = recipe_from(values("two"))
+    recipe = recipe_from(values("two", loss__content_weight=content_weight))
     codec = stage_two.freeze(RedCodec(tiny.codec_config()))
     loss = memory._own_parts(codec.config, recipe)
     real = memory._activations(codec, loss, None, recipe)
     assert estimate_recipe(recipe).activations == pytest.approx(real, rel=0.02)
+
+
+def test_what_whisper_hears_is_counted(values: MakeValues) -> None:
+    without, with_it = (
+        estimate_recipe(recipe_from(values("two", loss__content_weight=weight)))
+        for weight in (0, 20)
+    )
+    assert with_it.activations > 1.01 * without.activations
