@@ -4,7 +4,8 @@
 
 First a copy of the model learns to speak without text or voice (`WORK_DIR/bare.pt`), then the model
 learns to say what it would under classifier-free guidance by that copy (`WORK_DIR/guided.pt`).
-Cut, it goes on where it was saved; in the end the language model in MODEL_DIR is replaced.
+Cut, it goes on where it was saved; in the end the language model in MODEL_DIR is replaced. One that
+is guided already learns on, where the one it was before lies as `WORK_DIR/unguided.safetensors`.
 """
 
 from __future__ import annotations
@@ -47,7 +48,8 @@ def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work, folder = Path(work_dir), CheckpointFolder(model_dir)
     tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
-    composer = Composer(load_clips(work, tokenizer), text_marks(tokenizer))
+    clips = load_clips(work, tokenizer, times=settings()["guide_clips"])
+    composer = Composer(clips, text_marks(tokenizer))
     max_rows = settings()["train_llm"]["rows_per_sequence"]
 
     def batches(seed: int) -> Iterator[GuidedBatch]:
@@ -62,7 +64,8 @@ def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     bare = BareTrainer(build_model(tokenizer, start), bare_config)
     train(bare, batches, work / "bare.pt")
     told = build_model(tokenizer, start)
-    student = GuidanceTrainer(build_model(tokenizer, start), told, bare.model, config)
+    shipped = build_model(tokenizer, folder.path / "llm.safetensors")
+    student = GuidanceTrainer(shipped, told, bare.model, config)
     train(student, batches, work / "guided.pt")
     write_llm(student.model.state_dict(), folder.path)
 

@@ -10,8 +10,10 @@ from __future__ import annotations
 import logging
 import random
 import sys
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 
 import torch
 from safetensors.torch import load_file
@@ -33,8 +35,13 @@ SPELT_WORDS = 0.3
 log = logging.getLogger(__name__)
 
 
-def load_clips(work: Path, tokenizer: TextTokenizer, held_out: bool = False) -> list[Clip]:
-    """Every clip that has codes and an alignment."""
+def load_clips(
+    work: Path,
+    tokenizer: TextTokenizer,
+    held_out: bool = False,
+    times: Mapping[str, int] = MappingProxyType({}),
+) -> list[Clip]:
+    """Every clip that has codes and an alignment; those of a kind in `times` that often."""
     pronouncer = Pronouncer.from_file(MODEL / "pronunciations.txt.gz")
     rng = random.Random(0)
     num_codebooks = settings()["llm"]["audio_num_codebooks"]
@@ -46,7 +53,7 @@ def load_clips(work: Path, tokenizer: TextTokenizer, held_out: bool = False) -> 
         units, spoken = alignments[clip_id]
         kept = torch.from_numpy(codes[clip_id][:num_codebooks]).long()
         clip = Clip(row["speaker"], tokenizer.encode(units), kept, spoken)
-        clips.append(clip)
+        clips += [clip] * times.get(row["kind"], 1)
         if not held_out and rng.random() < SPELT_CLIPS and not any(map(str.isdigit, row["text"])):
             spelt = pronouncer.to_units(row["text"], spell_probability=SPELT_WORDS, rng=rng)
             clips.append(replace(clip, text_ids=tokenizer.encode(spelt), spoken=None))

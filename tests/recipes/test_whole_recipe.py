@@ -1,10 +1,12 @@
 """Every step of the recipe after the fetching, on a corpus of noise and with tiny sizes."""
 
+import copy
 import io
 import json
 import shutil
 import tarfile
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -16,6 +18,8 @@ from fireredtts2 import FireRedTTS2
 from fireredtts2.codec.encoder import WhisperEncoder
 from fireredtts2.config import EncoderConfig
 from fireredtts2.evaluation.judges import Judges
+from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.llm.tokenizer import TextTokenizer
 from fireredtts2.training.corpus import read_codes
 from fireredtts2.voices import Voice
 from recipes.mini import (
@@ -172,6 +176,7 @@ def test_the_steps_fit_together_and_their_model_speaks(
     assert torch.load(work / "llm.pt", weights_only=True)["step"] == 4
     check_chosen_voices(work, model, monkeypatch)
     check_guided(work, model)
+    check_guided_once_more(work, model, monkeypatch)
 
 
 def check_chosen_voices(work: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -209,3 +214,38 @@ def check_guided(work: Path, model: Path) -> None:
     assert torch.load(work / "bare.pt", weights_only=True)["step"] == 3
     kept = load_file(work / "unguided.safetensors")
     assert all(torch.equal(value, kept[name]) for name, value in before.items())
+
+
+def check_guided_once_more(work: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A new run learns on from what ships, and is still told by what was there before any."""
+    began = []
+
+    class Watched(guide.GuidanceTrainer):
+        def __init__(self, student: DualTransformer, told: DualTransformer, *rest: Any) -> None:
+            began.append((copy.deepcopy(student.state_dict()), copy.deepcopy(told.state_dict())))
+            super().__init__(student, told, *rest)
+
+    monkeypatch.setattr(guide, "GuidanceTrainer", Watched)
+    (work / "guided.pt").unlink()
+    shipped, unguided = (
+        load_file(path) for path in (model / "llm.safetensors", work / "unguided.safetensors")
+    )
+    guide.main(str(work), str(model))
+    for found, wanted in zip(began[0], (shipped, unguided), strict=True):
+        assert all(torch.equal(found[name], value.float()) for name, value in wanted.items())
+    assert any(not torch.equal(shipped[name], value) for name, value in unguided.items())
+
+
+def test_clips_of_a_kind_may_count_oftener(work: Path, tmp_path: Path):
+    write_corpus(tmp_path / "corpus")
+    decode_corpus.main(str(tmp_path / "corpus"), str(work))
+    semantic_features.main(str(work), "not read")
+    train_codec.main(str(work))
+    tokenise.main(str(work))
+    align.main(str(work))
+    tokenizer = TextTokenizer.from_folder(train_llm.MODEL / "tokenizer")
+    once = train_llm.load_clips(work, tokenizer)
+    assert len(train_llm.load_clips(work, tokenizer, times={"list": 3})) == len(once)
+    thrice = train_llm.load_clips(work, tokenizer, times={"talk": 3})
+    spoken = [clip for clip in once if clip.spoken is not None]
+    assert len(thrice) == len(once) + 2 * len(spoken)
