@@ -174,6 +174,7 @@ def test_the_steps_fit_together_and_their_model_speaks(
     run_all(tmp_path / "corpus", work, model)  # all is done: a second run changes nothing
     assert {path: path.stat().st_mtime_ns for path in work.glob("codes_*.npz")} == made
     assert torch.load(work / "llm.pt", weights_only=True)["step"] == 4
+    check_clips_that_count_oftener(work)
     check_chosen_voices(work, model, monkeypatch)
     check_guided(work, model)
     check_guided_once_more(work, model, monkeypatch)
@@ -236,13 +237,8 @@ def check_guided_once_more(work: Path, model: Path, monkeypatch: pytest.MonkeyPa
     assert any(not torch.equal(shipped[name], value) for name, value in unguided.items())
 
 
-def test_clips_of_a_kind_may_count_oftener(work: Path, tmp_path: Path):
-    write_corpus(tmp_path / "corpus")
-    decode_corpus.main(str(tmp_path / "corpus"), str(work))
-    semantic_features.main(str(work), "not read")
-    train_codec.main(str(work))
-    tokenise.main(str(work))
-    align.main(str(work))
+def check_clips_that_count_oftener(work: Path) -> None:
+    """Those of a kind that is named, as they are spoken, not their spelt copies."""
     tokenizer = TextTokenizer.from_folder(train_llm.MODEL / "tokenizer")
     once = train_llm.load_clips(work, tokenizer)
     assert len(train_llm.load_clips(work, tokenizer, times={"list": 3})) == len(once)
