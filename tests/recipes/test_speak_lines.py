@@ -1,6 +1,7 @@
 """More speech by a teacher: every line once, in the corpus's voices, whole shards or none."""
 
 import re
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -31,11 +32,19 @@ def tired(text: str, style: str, speed: float) -> np.ndarray:
     return teacher(text, style, speed)
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A corpus, once: its clips take seconds to encode."""
+    folder = tmp_path_factory.mktemp("written") / "corpus"
+    write_corpus(folder)
+    return folder
+
+
 @pytest.fixture
-def corpus(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def corpus(written: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     heard.clear()
     monkeypatch.setattr(speak_lines, "CLIPS_PER_SHARD", 3)
-    write_corpus(tmp_path / "corpus")
+    shutil.copytree(written, tmp_path / "corpus")
     (tmp_path / "lines.txt").write_text("\n\n".join(LINES) + "\n")
     return tmp_path / "corpus"
 
