@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 import random
 import tarfile
 from collections.abc import Sequence
@@ -14,7 +13,7 @@ from typing import Any
 import numpy as np
 import soundfile
 
-from fireredtts2.training.corpus import is_held_out
+from fireredtts2.training.corpus import is_held_out, read_metadata
 
 RARE_WORDS_KIND = "list"  # word lists, on which the recogniser errs more than any codec
 MIN_RECORDING_S = 2.0  # shorter clips make poor speaker embeddings
@@ -51,10 +50,8 @@ def read_held_out(corpus: str | Path) -> list[HeldOutClip]:
 
 def _read_shard(path: Path) -> list[HeldOutClip]:
     with tarfile.open(path) as tar:
-        metadata = tar.extractfile("metadata.jsonl")
-        assert metadata is not None
-        rows = [json.loads(line) for line in metadata.read().decode("utf-8").splitlines()]
-        held_out = {f"{row['id']:05d}.opus": row for row in rows if is_held_out(row["id"])}
+        rows = [row for row in read_metadata(tar) if is_held_out(row["id"])]
+        held_out = {f"{row['id']:05d}.opus": row for row in rows}
         return [
             _clip(held_out[member.name], tar.extractfile(member).read())  # type: ignore[union-attr]
             for member in tar

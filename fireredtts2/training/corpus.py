@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tarfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,13 @@ Row = dict[str, Any]
 def is_held_out(clip_id: int) -> bool:
     """Whether a clip is kept for evaluation."""
     return clip_id % 100 in HELD_OUT_ENDINGS
+
+
+def read_metadata(shard: tarfile.TarFile) -> list[Row]:
+    """What a shard of the corpus says of each clip: id, speaker, style, speed, kind, text."""
+    metadata = shard.extractfile("metadata.jsonl")
+    assert metadata is not None
+    return [json.loads(line) for line in metadata.read().decode("utf-8").splitlines()]
 
 
 def read_index(work: Path) -> dict[int, Row]:

@@ -19,16 +19,15 @@ import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soundfile
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.training.corpus import Row, read_metadata
 from fireredtts2.training.prepare.levels import even_gain
 
-Row = dict[str, Any]
 Teacher = Callable[[str, str, float], np.ndarray]
 
 LINES = Path(__file__).parent / "conversations.txt"
@@ -54,9 +53,7 @@ def corpus_rows(corpus: Path) -> list[Row]:
     for path in sorted(corpus.glob("shard_*.tar")):
         if _number(path) < FIRST_SHARD:
             with tarfile.open(path) as tar:
-                metadata = tar.extractfile("metadata.jsonl")
-                assert metadata is not None
-                rows += map(json.loads, metadata.read().decode().splitlines())
+                rows += read_metadata(tar)
     if not rows:
         raise ValueError(f"{corpus}: no shard_NNN.tar to draw voices from")
     return rows
@@ -89,12 +86,13 @@ def write_shard(path: Path, rows: list[Row], teacher: Teacher) -> None:
         for row in rows:
             audio, data = spoken(row, teacher), io.BytesIO()
             soundfile.write(data, audio, OUTPUT_RATE_HZ, format="OGG", subtype="OPUS")
-            _add(tar, f"{row['id']:05d}.opus", data.getvalue())
+            add_file(tar, f"{row['id']:05d}.opus", data.getvalue())
             told.append(json.dumps(row | {"seconds": round(len(audio) / OUTPUT_RATE_HZ, 3)}))
-        _add(tar, "metadata.jsonl", "\n".join(told).encode())
+        add_file(tar, "metadata.jsonl", "\n".join(told).encode())
 
 
-def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+def add_file(tar: tarfile.TarFile, name: str, data: bytes) -> None:
+    """Appends a file of these bytes."""
     info = tarfile.TarInfo(name)
     info.size = len(data)
     tar.addfile(info, io.BytesIO(data))

@@ -35,6 +35,7 @@ from recipes.mini import (
     train_llm,
 )
 from recipes.mini.settings import SETTINGS_ENV, settings
+from recipes.mini.speak_lines import add_file
 from tests.evaluation.fakes import FakeTranscriber
 
 RATE_HZ = 24_000
@@ -118,14 +119,8 @@ def write_corpus(folder: Path) -> None:
                 )  # fmt: skip
                 data = io.BytesIO()
                 soundfile.write(data, audio, RATE_HZ, format="OGG", subtype="OPUS")
-                add(tar, f"{clip:05d}.opus", data.getvalue())
-            add(tar, "metadata.jsonl", "\n".join(map(json.dumps, rows)).encode())
-
-
-def add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
-    info = tarfile.TarInfo(name)
-    info.size = len(data)
-    tar.addfile(info, io.BytesIO(data))
+                add_file(tar, f"{clip:05d}.opus", data.getvalue())
+            add_file(tar, "metadata.jsonl", "\n".join(map(json.dumps, rows)).encode())
 
 
 @pytest.fixture
