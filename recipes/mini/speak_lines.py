@@ -15,6 +15,7 @@ import importlib
 import io
 import json
 import random
+import re
 import sys
 import tarfile
 from collections.abc import Callable
@@ -117,9 +118,22 @@ def load_teacher(name: str) -> Teacher:
         raise ValueError(f"teacher {name!r}: {error}") from error
 
 
+def parsed_part(part: str) -> tuple[int, int]:
+    """Which of how many shares of the work, from "PART/PARTS".
+
+    Raises:
+        ValueError: it has another form, or there is no such part.
+    """
+    found = re.fullmatch(r"(\d+)/(\d+)", part)
+    index, parts = map(int, found.groups()) if found else (0, 0)
+    if index >= parts:
+        raise ValueError(f"part {part!r}; allowed: PART/PARTS from 0/1, PART below PARTS")
+    return index, parts
+
+
 def main(corpus_dir: str, teacher: str, lines: str = str(LINES), part: str = "0/1") -> None:
     corpus, speak = Path(corpus_dir), load_teacher(teacher)
-    index, parts = map(int, part.split("/"))
+    index, parts = parsed_part(part)
     rows = planned_rows(read_lines(Path(lines)), corpus_rows(corpus))
     for first in range(CLIPS_PER_SHARD * index, len(rows), CLIPS_PER_SHARD * parts):
         path = corpus / f"shard_{FIRST_SHARD + first // CLIPS_PER_SHARD}.tar"

@@ -100,6 +100,12 @@ def test_a_teacher_that_is_not_there_is_named(corpus: Path, name: str):
         speak_lines.main(str(corpus), name)
 
 
+@pytest.mark.parametrize("part", ["2/2", "0/0", "1", "-1/2", "a/b", "0/2/4"])
+def test_a_part_that_there_is_not_is_named(corpus: Path, part: str):
+    with pytest.raises(ValueError, match=re.escape(repr(part))):
+        speak_lines.main(str(corpus), f"{__name__}:teacher", str(speak_lines.LINES), part)
+
+
 def test_a_folder_without_shards_is_named(tmp_path: Path):
     with pytest.raises(ValueError, match=r"no shard_NNN\.tar"):
         speak_lines.main(str(tmp_path), f"{__name__}:teacher")
