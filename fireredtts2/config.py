@@ -185,7 +185,10 @@ class UpsampleConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """`harmonic_source` is ours: a pulse train for the voiced part, which small decoders need."""
+    """`harmonic_source` and `noise_source` are ours, for small decoders.
+
+    A pulse train for the voiced part, and noise for what the codes leave open.
+    """
 
     embed_dim: int
     num_layers: int
@@ -193,6 +196,7 @@ class DecoderConfig:
     hop_length: int = 240
     causal: bool = True
     harmonic_source: bool = False
+    noise_source: bool = False
 
     def __post_init__(self) -> None:
         check_heads(self.embed_dim, self.num_heads)

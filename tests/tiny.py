@@ -44,7 +44,9 @@ def llm_config(max_seq_len: int = 4_096) -> LLMConfig:
     )
 
 
-def codec_config(causal: bool = True, harmonic_source: bool = False) -> CodecConfig:
+def codec_config(
+    causal: bool = True, harmonic_source: bool = False, noise_source: bool = False
+) -> CodecConfig:
     return CodecConfig.from_dict(
         {
             "ssl": {"embed_dim": 16, "num_layers": 1, "num_heads": 2, "num_mels": 16},
@@ -66,6 +68,7 @@ def codec_config(causal: bool = True, harmonic_source: bool = False) -> CodecCon
             "acoustic_decoder": {
                 "embed_dim": 32, "num_layers": 1, "num_heads": 2, "causal": causal,
                 "harmonic_source": harmonic_source,
+                "noise_source": noise_source,
             },
         }
     )  # fmt: skip
@@ -81,10 +84,15 @@ def llm(seed: int = 0, max_seq_len: int = 4_096) -> DualTransformer:
     return model.eval()
 
 
-def codec(seed: int = 0, causal: bool = True, harmonic_source: bool = False) -> RedCodec:
+def codec(
+    seed: int = 0,
+    causal: bool = True,
+    harmonic_source: bool = False,
+    noise_source: bool = False,
+) -> RedCodec:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return RedCodec(codec_config(causal, harmonic_source)).eval()
+        return RedCodec(codec_config(causal, harmonic_source, noise_source)).eval()
 
 
 class LetterTokenizer:

@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from fireredtts2.codec.harmonic_source import Excitation, HarmonicSource
 from fireredtts2.codec.istft import IstftHead
+from fireredtts2.codec.noise_source import NoiseSource
 from fireredtts2.codec.state import AttentionState, DecoderState, SourceState, TailState
 from fireredtts2.codec.transformer import TransformerLayer
 from fireredtts2.config import STEPS_PER_FRAME, DecoderConfig
@@ -165,6 +166,7 @@ class AcousticDecoder(nn.Module):
         self.source = (
             HarmonicSource(dim, config.hop_length, window) if config.harmonic_source else None
         )
+        self.noise = NoiseSource(dim) if config.noise_source else None
 
     def initial_state(self, batch: int, max_steps: int) -> DecoderState:
         """Zeros for `batch` rows of at most `max_steps` steps (100 Hz)."""
@@ -192,19 +194,29 @@ class AcousticDecoder(nn.Module):
     def _upsamples(self) -> Iterable[CausalUpsample]:
         return cast("Iterable[CausalUpsample]", self.upsample_conv.values())
 
-    def hidden(self, x: Tensor, state: DecoderState | None = None) -> Tensor:
-        """(B, T at 50 Hz, D) to hidden states (B, 2 * T, D) at 100 Hz."""
+    def hidden(
+        self, x: Tensor, state: DecoderState | None = None, noise_start: Tensor | None = None
+    ) -> Tensor:
+        """(B, T at 50 Hz, D) to hidden states (B, 2 * T, D) at 100 Hz.
+
+        `noise_start` (B,) is for a noise source: the step that its noise begins at, by default the
+        one that the row stands at. Training draws it.
+        """
         x = x.transpose(1, 2)
         tails = state.upsample if state is not None else (None, None)
         for up, tail in zip(self._upsamples(), tails, strict=True):
             x = F.gelu(up(x, tail))
-        return self.backbone(x.transpose(1, 2), state)
+        x = x.transpose(1, 2)
+        if self.noise is not None:
+            first = state.steps if state is not None else noise_start
+            x = self.noise.before_backbone(x, steps_from(first, x))
+        return self.backbone(x, state)
 
     def stream(self, x: Tensor, state: DecoderState) -> Tensor:
         """Adds whole frames; returns the samples they complete, 480 * T, untrimmed."""
         num_steps = 2 * x.shape[1]
         hidden = self.hidden(x, state)
-        spectrum = self._spectrum(hidden, state.source)
+        spectrum = self._spectrum(hidden, state.source, noise_start=state.steps)
         audio = self.isift.istft(spectrum, state.overlap, state.steps)
         state.steps += num_steps
         state.live += num_steps
@@ -218,23 +230,42 @@ class AcousticDecoder(nn.Module):
         """The whole clip at once."""
         return self.audio(self.hidden(x))
 
-    def audio(self, hidden: Tensor, excitation: Excitation | None = None) -> Tensor:
+    def audio(
+        self,
+        hidden: Tensor,
+        excitation: Excitation | None = None,
+        noise_start: Tensor | None = None,
+    ) -> Tensor:
         """A whole clip's hidden states (B, T, D) at 100 Hz to its audio (B, 240 * T).
 
-        `excitation` is for a harmonic source, as in `HarmonicSource.forward`.
+        `excitation` is for a harmonic source, as in `HarmonicSource.forward`; `noise_start` for a
+        noise source, as in `hidden`.
         """
         istft = self.isift.istft
         steps = torch.zeros(hidden.shape[0], dtype=torch.long, device=hidden.device)
         state = istft.initial_state(hidden.shape[0])
-        spectrum = self._spectrum(hidden, None, excitation)
+        spectrum = self._spectrum(hidden, None, excitation, noise_start)
         body = istft(spectrum, state, steps)
         audio = torch.cat([body, istft.flush(state, steps + hidden.shape[1])], dim=1)
         return audio[:, istft.trim_samples : -istft.trim_samples]
 
     def _spectrum(
-        self, hidden: Tensor, state: SourceState | None, excitation: Excitation | None = None
+        self,
+        hidden: Tensor,
+        state: SourceState | None,
+        excitation: Excitation | None = None,
+        noise_start: Tensor | None = None,
     ) -> Tensor:
-        spectrum = self.isift.spectrum(hidden)
-        if self.source is not None:
-            spectrum = self.source(hidden, spectrum, state, excitation)
-        return spectrum
+        with_noise = hidden
+        if self.noise is not None:
+            with_noise = self.noise.before_head(hidden, steps_from(noise_start, hidden))
+        spectrum = self.isift.spectrum(with_noise)
+        if self.source is None:
+            return spectrum
+        return self.source(hidden, spectrum, state, excitation)
+
+
+def steps_from(first: Tensor | None, x: Tensor) -> Tensor:
+    """The steps (B, T) of x (B, T, D) where rows begin at `first` (B,), by default 0."""
+    steps = torch.arange(x.shape[1], device=x.device)
+    return steps.expand(x.shape[0], -1) if first is None else first[:, None] + steps

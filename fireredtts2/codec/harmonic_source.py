@@ -42,6 +42,11 @@ class Excitation:
     pitch_hz: Tensor
     periodicity: Tensor
 
+    def repeated(self, times: int) -> Excitation:
+        """All rows, and once more, so many times in all."""
+        periodicity = self.periodicity.repeat(times, 1, 1)
+        return Excitation(self.pitch_hz.repeat(times, 1), periodicity)
+
 
 class HarmonicSource(nn.Module):
     """Gives a spectrum (B, T, bins) harmonics where the hidden states (B, T, D) say so.

@@ -23,7 +23,7 @@ from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, r
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import trapezoid
-from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
+from fireredtts2.training.spectral_losses import MultiResolutionMelLoss, energy_distance
 
 # Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
 # turns as well as short ones.
@@ -50,6 +50,7 @@ class DecoderTrainConfig:
     excitation_weight: float = 5.0  # where the decoder has a harmonic source
     linear_weight: float = 10.0
     content_weight: float = 0.0  # of what Whisper hears; see `ContentLoss`
+    takes: int = 1  # 2 where the decoder has a noise source: see `energy_distance`
     # NOTE: both are of means over all discriminators and layers, where others take sums.
     adversarial_weight: float = 4.0
     matching_weight: float = 20.0
@@ -129,7 +130,8 @@ class StageTwo:
 
     def made(self, codes: Tensor, audio: Tensor) -> Remade:
         """Codes (B, Q, t) decoded, with gradients, beside what they mean, (B, 1920 * t)."""
-        return remade(self.codec, codes, audio, None if self.adversarial else torch.bfloat16)
+        precision = None if self.adversarial else torch.bfloat16
+        return remade(self.codec, codes, audio, precision, self.config.takes, self.generator)
 
     def step(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
         config = self.config
@@ -139,14 +141,15 @@ class StageTwo:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
         made = self.made(codes[:, : self._drawn_codebooks()], audio)
-        mel, linear = self.spectral_loss(made.audio, audio)
+        mel, linear = energy_distance(self.spectral_loss, made.audio, audio)
+        first = made.audio[: len(audio)]
         losses = {"mel": config.mel_weight * mel, "linear": config.linear_weight * linear}
         if made.excitation is not None:
             losses["excitation"] = config.excitation_weight * made.excitation
         if config.content_weight:
-            losses["content"] = config.content_weight * self.content_loss(made.audio, audio)
+            losses["content"] = config.content_weight * self.content_loss(first, audio)
         if self.adversarial:
-            losses |= self._adversarial_losses(made.audio, audio)
+            losses |= self._adversarial_losses(first, audio)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.parameters, 10.0)
@@ -180,7 +183,7 @@ class StageTwo:
 
     def _judge_only(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
         with torch.no_grad():
-            made = self.made(codes[:, : self._drawn_codebooks()], audio).audio
+            made = self.made(codes[:, : self._drawn_codebooks()], audio).audio[: len(audio)]
         judged = self._train_discriminators(*self._windows(made, audio))
         self.step_count += 1
         return {"judged": judged.item()}

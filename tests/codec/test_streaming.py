@@ -13,9 +13,14 @@ NUM_FRAMES = 24
 TRIM = 360
 
 
-@pytest.fixture(scope="module", params=[False, True], ids=["published", "harmonic"])
+@pytest.fixture(
+    scope="module",
+    params=[(False, False), (True, False), (False, True), (True, True)],
+    ids=["published", "harmonic", "noise", "both"],
+)
 def codec(request):
-    return tiny.codec(harmonic_source=request.param)
+    harmonic, noise = request.param
+    return tiny.codec(harmonic_source=harmonic, noise_source=noise)
 
 
 @pytest.fixture(scope="module")

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from fireredtts2.codec import RedCodec
+from fireredtts2.codec.noise_source import PERIOD_STEPS
 from fireredtts2.training.codec.precision import computing_in
 from fireredtts2.training.excitation import excitation_loss, measure_excitation
 
@@ -19,10 +20,10 @@ def decoded(codec: RedCodec, codes: Tensor, precision: torch.dtype | None) -> Te
 
 @dataclass(frozen=True)
 class Remade:
-    """Sound (B, samples) decoded beside the real one.
+    """Sound decoded beside the real one.
 
     Attributes:
-        audio: with gradients.
+        audio: (takes * B, samples) with gradients, one take of every clip after the other.
         excitation: how far what a harmonic source names is from the real sound's; None without one.
     """
 
@@ -30,31 +31,49 @@ class Remade:
     excitation: Tensor | None
 
 
-def remade(codec: RedCodec, codes: Tensor, real: Tensor, precision: torch.dtype | None) -> Remade:
+def remade(
+    codec: RedCodec,
+    codes: Tensor,
+    real: Tensor,
+    precision: torch.dtype | None,
+    takes: int = 1,
+    generator: torch.Generator | None = None,
+) -> Remade:
     """Codes (B, q, t) decoded as `decoded`, but excited as `real` (B, 1920 * t) is.
 
-    So envelopes are learnt for the right pitch, and the pitch from what is measured.
+    So envelopes are learnt for the right pitch, and the pitch from what is measured. Where the
+    decoder has a noise source, every one of the `takes` has noise of its own, drawn by `generator`.
     """
-    hidden, decoder = hidden_states(codec, codes, precision), codec.acoustic_decoder
+    decoder, noise_start = codec.acoustic_decoder, None
+    if decoder.noise is not None:
+        drawn = torch.randint(PERIOD_STEPS, (takes * len(codes),), generator=generator)
+        noise_start = drawn.to(codes.device)
+    hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise_start)
     if decoder.source is None:
-        return Remade(decoder.audio(hidden), None)
+        return Remade(decoder.audio(hidden, None, noise_start), None)
     with torch.no_grad():
-        excitation = measure_excitation(real)
+        excitation = measure_excitation(real).repeated(takes)
     loss = excitation_loss(decoder.source, hidden, excitation)
-    return Remade(decoder.audio(hidden, excitation), loss)
+    return Remade(decoder.audio(hidden, excitation, noise_start), loss)
 
 
-def hidden_states(codec: RedCodec, codes: Tensor, precision: torch.dtype | None) -> Tensor:
+def hidden_states(
+    codec: RedCodec,
+    codes: Tensor,
+    precision: torch.dtype | None,
+    noise_start: Tensor | None = None,
+) -> Tensor:
     """Codes (B, q, t) to the decoder's last hidden states (B, 8 * t, D) in float32.
 
     Args:
         codec: whose decoder is causal, at 24 kHz.
         codes: of the first q codebooks.
         precision: of the layers, None for float32.
+        noise_start: as in `AcousticDecoder.hidden`.
     """
     values = codec.rvq.decode(codes).transpose(1, 2)
     with computing_in(codes.device, precision):
-        hidden = codec.acoustic_decoder.hidden(codec.upsample(values))
+        hidden = codec.acoustic_decoder.hidden(codec.upsample(values), None, noise_start)
     # NOTE: float32 from here on: the head's phases turn more than once.
     return hidden.float()
 

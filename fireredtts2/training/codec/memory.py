@@ -24,7 +24,7 @@ from fireredtts2.training.finetune.memory import (
     OVERHEAD_BYTES,
     OVERHEAD_SHARE,
 )
-from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
+from fireredtts2.training.spectral_losses import MultiResolutionMelLoss, energy_distance
 from fireredtts2.weights import build_empty
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -184,8 +184,9 @@ def _stage_two(codec: RedCodec, own: nn.Module, recipe: CodecRecipe) -> Tensor |
     frames = max(recipe.data.crop_frames)
     rows = max(1, recipe.data.frames_per_batch // frames)
     codes = torch.zeros(rows, codec.num_codebooks, frames, dtype=torch.long)
-    made = decoded(codec, codes, None)
-    own(made, torch.empty_like(made))
+    takes = decoded(codec, codes.repeat(recipe.loss.takes, 1, 1), None)
+    made = takes[:rows]
+    energy_distance(own, takes, torch.empty_like(made))
     if recipe.loss.content_weight:
         with torch.device("cpu"):  # its filters are computed from numbers
             content = ContentLoss(codec.ssl, codec.config.ssl.num_mels)

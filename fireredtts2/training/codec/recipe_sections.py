@@ -74,6 +74,8 @@ class LossRecipe:
         linear_weight: of the distance of single bins.
         content_weight: stage two, of the distance of what the codec's Whisper hears (not the
             paper's); 0 leaves it out.
+        takes: stage two: 2 decodes every crop twice, with other noise, and rewards what differs
+            (the energy distance); only for a decoder with a noise source, which needs it.
         semantic_weight: stage one: of the semantic features.
         commitment_weight: stage one: of the distance between latents and entries.
         noise_share: stage one: of the latents' deviation, before there is quantization.
@@ -93,6 +95,7 @@ class LossRecipe:
     excitation_weight: float = 5.0
     linear_weight: float = 10.0
     content_weight: float = 0.0
+    takes: int = 1
     semantic_weight: float = 1.0
     commitment_weight: float = 0.1
     noise_share: float = 0.3

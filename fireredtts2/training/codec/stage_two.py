@@ -16,7 +16,7 @@ from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.sounds import SoundReader, Sounds
 from fireredtts2.training.codec.stage import Judged, StepLosses, trained_of
 from fireredtts2.training.content_loss import ContentLoss
-from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
+from fireredtts2.training.spectral_losses import MultiResolutionMelLoss, energy_distance
 
 LINEAR_WINDOWS = (1024, 2048)
 
@@ -40,6 +40,11 @@ class DecoderStage:
             raise ValueError(
                 f"data.codebooks: {list(self.codebooks)} given; this codec has "
                 f"{codec.num_codebooks}"
+            )
+        if recipe.loss.takes > 1 and codec.acoustic_decoder.noise is None:
+            raise ValueError(
+                f"loss.takes: {recipe.loss.takes} given; this codec's decoder has no noise source, "
+                "so that its takes are all the same: allowed is 1"
             )
         self.reader = SoundReader(recipe.data.max_seconds)
         self.codes = CodeReader(codec, self.reader)
@@ -66,14 +71,16 @@ class DecoderStage:
         codes, real = self.codes.crops(places, self.device), audio.to(self.device)
         drawn = int(torch.randint(len(self.codebooks), (), generator=generator))
         precision = None if exact else self.recipe.precision
-        made = remade(self.codec, codes[:, : self.codebooks[drawn]], real, precision)
-        mel, linear = self.loss(made.audio, real)
+        codes = codes[:, : self.codebooks[drawn]]
+        made = remade(self.codec, codes, real, precision, loss.takes, generator)
+        mel, linear = energy_distance(self.loss, made.audio, real)
+        first_take = made.audio[: len(real)]
         parts = {"mel": loss.mel_weight * mel, "linear": loss.linear_weight * linear}
         if made.excitation is not None:
             parts["excitation"] = loss.excitation_weight * made.excitation
         if loss.content_weight:
-            parts["content"] = loss.content_weight * self.content_loss(made.audio, real)
-        return StepLosses(parts, made.audio, real)
+            parts["content"] = loss.content_weight * self.content_loss(first_take, real)
+        return StepLosses(parts, first_take, real)
 
     def _read(self, number: int) -> tuple[list[CropPlace], Tensor]:
         places = self.plan.places(number)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,9 @@ from typing import Any
 import numpy as np
 import pytest
 import soundfile
+from safetensors.torch import save_file
 
+from fireredtts2.codec import RedCodec
 from tests import tiny
 
 Values = dict[str, Any]
@@ -38,6 +41,15 @@ def write_sounds(folder: Path, count: int = 6, seconds: float = 2.0) -> Path:
 def codec_values() -> Values:
     """The tiny codec's sizes, as a recipe names them."""
     return dataclasses.asdict(tiny.codec_config())
+
+
+def start_with(codec: RedCodec, checkpoint: Path, folder: Path) -> Path:
+    """A copy of a checkpoint with another codec, as `folder`."""
+    shutil.copytree(checkpoint, folder)
+    config = {"codec": dataclasses.asdict(codec.config)}
+    (folder / "config_codec.json").write_text(json.dumps(config))
+    save_file(codec.state_dict(), folder / "codec.safetensors")
+    return folder
 
 
 @pytest.fixture(autouse=True)

@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +21,7 @@ from fireredtts2.training.codec.run import CodecRun
 from fireredtts2.training.codec.start import Start, open_start, read_encoder
 from fireredtts2.weights import build_empty, load_into
 from tests import tiny
-from tests.training.codec.conftest import KINDS, journal, made_sound
+from tests.training.codec.conftest import KINDS, journal, made_sound, start_with
 
 MakeValues = Callable[..., dict[str, Any]]
 
@@ -58,26 +57,45 @@ def test_stage_two_changes_no_code_and_the_result_speaks(
     FireRedTTS2(str(path), device="cpu")
 
 
+def changed_names(before: RedCodec, after: RedCodec) -> set[str]:
+    """Of weights and buffers."""
+    old, new = before.state_dict(), after.state_dict()
+    return {name for name, value in old.items() if not torch.equal(value, new[name])}
+
+
 def test_a_harmonic_source_learns_its_excitation(
     values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    start = tmp_path / "harmonic"
-    shutil.copytree(tiny_checkpoint, start)
     codec = tiny.codec(harmonic_source=True)
-    config = {"codec": dataclasses.asdict(codec.config)}
-    (start / "config_codec.json").write_text(json.dumps(config))
-    save_file(codec.state_dict(), start / "codec.safetensors")
+    start = start_with(codec, tiny_checkpoint, tmp_path / "harmonic")
     path = CodecRun(recipe_from(values("two", model__start=str(start)))).carry_out().path
-    after = load_codec(path)
-    changed = {
-        key for key, value in codec.state_dict().items()
-        if not torch.equal(value, after.state_dict()[key])
-    }  # fmt: skip
     source = "acoustic_decoder.source."
     named = {f"{source}{part}.{kind}" for part in ("hear", "name") for kind in ("weight", "bias")}
-    assert named <= changed
+    assert named <= changed_names(codec, load_codec(path))
     rows = journal(tmp_path / "run", "train")
     assert all(row["excitation"] > 0 for row in rows)
+
+
+def test_a_noise_source_learns_from_two_takes_and_keeps_its_noise(
+    values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    codec = tiny.codec(harmonic_source=True, noise_source=True)
+    start = start_with(codec, tiny_checkpoint, tmp_path / "noisy")
+    recipe = recipe_from(values("two", model__start=str(start), loss__takes=2))
+    path = CodecRun(recipe).carry_out().path
+    after = load_codec(path)
+    assert after.decode(torch.zeros(1, 2, 9, dtype=torch.long)).isfinite().all()
+    changed = changed_names(codec, after)
+    noise = "acoustic_decoder.noise."
+    learnt = {f"{noise}into_backbone.weight", f"{noise}into_head.weight"}
+    assert {name for name in changed if name.startswith(noise)} == learnt
+
+
+def test_two_takes_need_a_noise_source(values: MakeValues) -> None:
+    with pytest.raises(
+        ValueError, match=r"loss\.takes: 2 given; this codec's decoder has no noise"
+    ):
+        CodecRun(recipe_from(values("two", loss__takes=2))).carry_out()
 
 
 def test_stage_two_keeps_the_files_types(values: MakeValues, tmp_path: Path) -> None:
