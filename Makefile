@@ -33,8 +33,9 @@ speak: $(VENV)/installed.stamp
 serve: $(VENV)/serving.stamp
 	@$(BIN)/fireredtts2 serve $(ARGS)
 
+# A process for each core, up to four; a file's tests stay together, for they share fixtures.
 test: $(VENV)/dev.stamp
-	@$(BIN)/python -m pytest -q $(ARGS)
+	@$(BIN)/python -m pytest -q -n auto --maxprocesses=4 --dist loadfile $(ARGS)
 
 # Container files, manifests and units, with the programs that check them.
 test-deploy: $(VENV)/dev.stamp
