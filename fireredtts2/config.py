@@ -187,7 +187,8 @@ class UpsampleConfig:
 class DecoderConfig:
     """`harmonic_source` and `noise_source` are ours, for small decoders.
 
-    A pulse train for the voiced part, and noise for what the codes leave open.
+    A pulse train for the voiced part, and noise for what the codes leave open. `noise_temperature`
+    is how much of that noise is heard, from 0, the likeliest sound, to 1, what training heard.
     """
 
     embed_dim: int
@@ -197,9 +198,12 @@ class DecoderConfig:
     causal: bool = True
     harmonic_source: bool = False
     noise_source: bool = False
+    noise_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_heads(self.embed_dim, self.num_heads)
+        if not 0 <= self.noise_temperature <= 1:
+            raise ValueError(f"noise_temperature {self.noise_temperature}: must be from 0 to 1")
 
 
 WHISPER_LARGE_V3 = EncoderConfig(embed_dim=1280, num_layers=32, num_heads=20)

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fireredtts2.codec.harmonic_source import Excitation, HarmonicSource
 from fireredtts2.codec.istft import IstftHead
-from fireredtts2.codec.noise_source import NoiseSource
+from fireredtts2.codec.noise_source import Noise, NoiseSource
 from fireredtts2.codec.state import AttentionState, DecoderState, SourceState, TailState
 from fireredtts2.codec.transformer import TransformerLayer
 from fireredtts2.config import STEPS_PER_FRAME, DecoderConfig
@@ -195,12 +195,12 @@ class AcousticDecoder(nn.Module):
         return cast("Iterable[CausalUpsample]", self.upsample_conv.values())
 
     def hidden(
-        self, x: Tensor, state: DecoderState | None = None, noise_start: Tensor | None = None
+        self, x: Tensor, state: DecoderState | None = None, noise: Noise | None = None
     ) -> Tensor:
         """(B, T at 50 Hz, D) to hidden states (B, 2 * T, D) at 100 Hz.
 
-        `noise_start` (B,) is for a noise source: the step that its noise begins at, by default the
-        one that the row stands at. Training draws it.
+        `noise` is for a noise source: by default it begins at the step where a row stands, at the
+        config's temperature. Training draws it.
         """
         x = x.transpose(1, 2)
         tails = state.upsample if state is not None else (None, None)
@@ -208,15 +208,16 @@ class AcousticDecoder(nn.Module):
             x = F.gelu(up(x, tail))
         x = x.transpose(1, 2)
         if self.noise is not None:
-            first = state.steps if state is not None else noise_start
-            x = self.noise.before_backbone(x, steps_from(first, x))
+            steps = state.steps if state is not None else None
+            x = self.noise.before_backbone(x, noise or self._noise_from(steps, x))
         return self.backbone(x, state)
 
     def stream(self, x: Tensor, state: DecoderState) -> Tensor:
         """Adds whole frames; returns the samples they complete, 480 * T, untrimmed."""
         num_steps = 2 * x.shape[1]
         hidden = self.hidden(x, state)
-        spectrum = self._spectrum(hidden, state.source, noise_start=state.steps)
+        noise = self._noise_from(state.steps, hidden)
+        spectrum = self._spectrum(hidden, state.source, noise=noise)
         audio = self.isift.istft(spectrum, state.overlap, state.steps)
         state.steps += num_steps
         state.live += num_steps
@@ -234,38 +235,39 @@ class AcousticDecoder(nn.Module):
         self,
         hidden: Tensor,
         excitation: Excitation | None = None,
-        noise_start: Tensor | None = None,
+        noise: Noise | None = None,
     ) -> Tensor:
         """A whole clip's hidden states (B, T, D) at 100 Hz to its audio (B, 240 * T).
 
-        `excitation` is for a harmonic source, as in `HarmonicSource.forward`; `noise_start` for a
-        noise source, as in `hidden`.
+        `excitation` is for a harmonic source, as in `HarmonicSource.forward`; `noise` for a noise
+        source, as in `hidden`.
         """
         istft = self.isift.istft
         steps = torch.zeros(hidden.shape[0], dtype=torch.long, device=hidden.device)
         state = istft.initial_state(hidden.shape[0])
-        spectrum = self._spectrum(hidden, None, excitation, noise_start)
+        spectrum = self._spectrum(
+            hidden, None, excitation, noise=noise or self._noise_from(None, hidden)
+        )
         body = istft(spectrum, state, steps)
         audio = torch.cat([body, istft.flush(state, steps + hidden.shape[1])], dim=1)
         return audio[:, istft.trim_samples : -istft.trim_samples]
+
+    def _noise_from(self, steps: Tensor | None, x: Tensor) -> Noise:
+        """What is heard: the noise of rows that stand at `steps` (B,), by default at 0."""
+        if steps is None:
+            steps = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
+        return Noise(steps, self.config.noise_temperature)
 
     def _spectrum(
         self,
         hidden: Tensor,
         state: SourceState | None,
         excitation: Excitation | None = None,
-        noise_start: Tensor | None = None,
+        *,
+        noise: Noise,
     ) -> Tensor:
-        with_noise = hidden
-        if self.noise is not None:
-            with_noise = self.noise.before_head(hidden, steps_from(noise_start, hidden))
+        with_noise = hidden if self.noise is None else self.noise.before_head(hidden, noise)
         spectrum = self.isift.spectrum(with_noise)
         if self.source is None:
             return spectrum
         return self.source(hidden, spectrum, state, excitation)
-
-
-def steps_from(first: Tensor | None, x: Tensor) -> Tensor:
-    """The steps (B, T) of x (B, T, D) where rows begin at `first` (B,), by default 0."""
-    steps = torch.arange(x.shape[1], device=x.device)
-    return steps.expand(x.shape[0], -1) if first is None else first[:, None] + steps

@@ -9,6 +9,8 @@ in a batch.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor, nn
 
@@ -17,8 +19,21 @@ PERIOD_STEPS = 1024  # then the noise repeats, which over ten seconds nobody hea
 FIRST_WEIGHTS = 0.02  # deviation of both projections' weights where training begins
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Which part of the table rows hear, and how much of it.
+
+    Attributes:
+        start: (B,) int64, the step where each row's noise begins.
+        temperature: what it is multiplied by. 1 is what training hears; less is nearer to the mean.
+    """
+
+    start: Tensor
+    temperature: float
+
+
 class NoiseSource(nn.Module):
-    """Adds noise to hidden states (B, T, embed_dim), by the steps (B, T) since a clip began."""
+    """Adds noise to hidden states (B, T, embed_dim) at 100 Hz."""
 
     table: Tensor
 
@@ -32,10 +47,15 @@ class NoiseSource(nn.Module):
         for layer in (self.into_backbone, self.into_head):
             nn.init.normal_(layer.weight, std=FIRST_WEIGHTS)
 
-    def before_backbone(self, x: Tensor, steps: Tensor) -> Tensor:
+    def before_backbone(self, x: Tensor, noise: Noise) -> Tensor:
         """What the backbone reads."""
-        return x + self.into_backbone(self.table[steps % PERIOD_STEPS])
+        return x + self.into_backbone(self._drawn(x.shape[1], noise))
 
-    def before_head(self, x: Tensor, steps: Tensor) -> Tensor:
+    def before_head(self, x: Tensor, noise: Noise) -> Tensor:
         """What the head of the inverse STFT reads."""
-        return x + self.into_head(self.table[steps % PERIOD_STEPS])
+        return x + self.into_head(self._drawn(x.shape[1], noise))
+
+    def _drawn(self, num_steps: int, noise: Noise) -> Tensor:
+        """(B, num_steps, NOISE_DIM)."""
+        steps = noise.start[:, None] + torch.arange(num_steps, device=noise.start.device)
+        return noise.temperature * self.table[steps % PERIOD_STEPS]

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from fireredtts2.codec.noise_source import NOISE_DIM, PERIOD_STEPS, NoiseSource
+from fireredtts2.codec.noise_source import NOISE_DIM, PERIOD_STEPS, Noise, NoiseSource
+from fireredtts2.config import DecoderConfig
 from tests import tiny
 
 DIM = 8
@@ -16,12 +17,14 @@ def source() -> NoiseSource:
 
 
 def test_every_step_has_noise_of_its_own_until_it_begins_anew(source):
-    steps = torch.arange(PERIOD_STEPS)[None]
+    x, starts = torch.zeros(2, PERIOD_STEPS, DIM), torch.tensor([0, PERIOD_STEPS])
     for put in (source.before_backbone, source.before_head):
-        rows = put(torch.zeros(1, PERIOD_STEPS, DIM), steps)
-        assert len(rows[0].unique(dim=0)) == PERIOD_STEPS
-        again = put(torch.zeros(1, PERIOD_STEPS, DIM), steps + PERIOD_STEPS)
-        assert torch.equal(again, rows)
+        row, again = put(x, Noise(starts, 1.0))
+        assert len(row.unique(dim=0)) == PERIOD_STEPS
+        assert torch.equal(again, row)
+        half = put(x, Noise(starts, 0.5))[0]
+        assert torch.allclose(half, row / 2)
+        assert torch.equal(put(x, Noise(starts, 0.0)), x)
 
 
 def test_the_noise_is_white(source):
@@ -35,10 +38,15 @@ def test_the_noise_is_white(source):
 def test_another_noise_is_another_sound_of_the_same_codes():
     decoder = tiny.codec(noise_source=True).acoustic_decoder
     x = torch.randn(1, 16, decoder.config.embed_dim, generator=torch.Generator().manual_seed(3))
-    starts = (None, torch.tensor([0]), torch.tensor([77]))
-    takes = [decoder.audio(decoder.hidden(x, None, s), None, s) for s in starts]
+    noises = (None, *(Noise(torch.tensor([start]), 1.0) for start in (0, 77)))
+    takes = [decoder.audio(decoder.hidden(x, None, noise), None, noise) for noise in noises]
     assert torch.equal(takes[0], takes[1])
     assert (takes[0] - takes[2]).abs().max() > 1e-3
+
+
+def test_a_temperature_out_of_range_is_named():
+    with pytest.raises(ValueError, match=r"noise_temperature 1\.5: must be from 0 to 1"):
+        DecoderConfig(embed_dim=8, num_layers=1, num_heads=2, noise_temperature=1.5)
 
 
 def test_the_published_decoder_has_none():

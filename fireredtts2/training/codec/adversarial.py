@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from fireredtts2.codec import RedCodec
-from fireredtts2.codec.noise_source import PERIOD_STEPS
+from fireredtts2.codec.noise_source import PERIOD_STEPS, Noise
 from fireredtts2.training.codec.precision import computing_in
 from fireredtts2.training.excitation import excitation_loss, measure_excitation
 
@@ -44,24 +44,24 @@ def remade(
     So envelopes are learnt for the right pitch, and the pitch from what is measured. Where the
     decoder has a noise source, every one of the `takes` has noise of its own, drawn by `generator`.
     """
-    decoder, noise_start = codec.acoustic_decoder, None
+    decoder, noise = codec.acoustic_decoder, None
     if decoder.noise is not None:
-        drawn = torch.randint(PERIOD_STEPS, (takes * len(codes),), generator=generator)
-        noise_start = drawn.to(codes.device)
-    hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise_start)
+        start = torch.randint(PERIOD_STEPS, (takes * len(codes),), generator=generator)
+        noise = Noise(start.to(codes.device), 1.0)
+    hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise)
     if decoder.source is None:
-        return Remade(decoder.audio(hidden, None, noise_start), None)
+        return Remade(decoder.audio(hidden, None, noise), None)
     with torch.no_grad():
         excitation = measure_excitation(real).repeated(takes)
     loss = excitation_loss(decoder.source, hidden, excitation)
-    return Remade(decoder.audio(hidden, excitation, noise_start), loss)
+    return Remade(decoder.audio(hidden, excitation, noise), loss)
 
 
 def hidden_states(
     codec: RedCodec,
     codes: Tensor,
     precision: torch.dtype | None,
-    noise_start: Tensor | None = None,
+    noise: Noise | None = None,
 ) -> Tensor:
     """Codes (B, q, t) to the decoder's last hidden states (B, 8 * t, D) in float32.
 
@@ -69,11 +69,11 @@ def hidden_states(
         codec: whose decoder is causal, at 24 kHz.
         codes: of the first q codebooks.
         precision: of the layers, None for float32.
-        noise_start: as in `AcousticDecoder.hidden`.
+        noise: as in `AcousticDecoder.hidden`.
     """
     values = codec.rvq.decode(codes).transpose(1, 2)
     with computing_in(codes.device, precision):
-        hidden = codec.acoustic_decoder.hidden(codec.upsample(values), None, noise_start)
+        hidden = codec.acoustic_decoder.hidden(codec.upsample(values), None, noise)
     # NOTE: float32 from here on: the head's phases turn more than once.
     return hidden.float()
 
