@@ -188,7 +188,7 @@ class DecoderConfig:
     """`harmonic_source` and `noise_source` are ours, for small decoders.
 
     A pulse train for the voiced part, and noise for what the codes leave open. `noise_temperature`
-    is how much of that noise is heard, from 0, the likeliest sound, to 1, what training heard.
+    is how much of that noise is heard, from 0, none, to 1, what training heard.
     """
 
     embed_dim: int

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from fireredtts2.codec.harmonic_source import Excitation, HarmonicSource
 from fireredtts2.codec.istft import IstftHead
-from fireredtts2.codec.noise_source import Noise, NoiseSource
+from fireredtts2.codec.noise_source import NoiseSource
 from fireredtts2.codec.state import AttentionState, DecoderState, SourceState, TailState
 from fireredtts2.codec.transformer import TransformerLayer
 from fireredtts2.config import STEPS_PER_FRAME, DecoderConfig
@@ -194,13 +194,25 @@ class AcousticDecoder(nn.Module):
     def _upsamples(self) -> Iterable[CausalUpsample]:
         return cast("Iterable[CausalUpsample]", self.upsample_conv.values())
 
+    def noise_from(
+        self, start: Tensor, num_steps: int, temperature: float | None = None
+    ) -> Tensor | None:
+        """What a noise source gives rows that stand at steps `start` (B,); None without one.
+
+        The temperature is the config's where not given.
+        """
+        if self.noise is None:
+            return None
+        if temperature is None:
+            temperature = self.config.noise_temperature
+        return self.noise.drawn(start, num_steps, temperature)
+
     def hidden(
-        self, x: Tensor, state: DecoderState | None = None, noise: Noise | None = None
+        self, x: Tensor, state: DecoderState | None = None, noise: Tensor | None = None
     ) -> Tensor:
         """(B, T at 50 Hz, D) to hidden states (B, 2 * T, D) at 100 Hz.
 
-        `noise` is for a noise source: by default it begins at the step where a row stands, at the
-        config's temperature. Training draws it.
+        `noise` is of these 2 * T steps, from `noise_from`; a decoder with a noise source needs it.
         """
         x = x.transpose(1, 2)
         tails = state.upsample if state is not None else (None, None)
@@ -208,15 +220,14 @@ class AcousticDecoder(nn.Module):
             x = F.gelu(up(x, tail))
         x = x.transpose(1, 2)
         if self.noise is not None:
-            steps = state.steps if state is not None else None
-            x = self.noise.before_backbone(x, noise or self._noise_from(steps, x))
+            x = x + self.noise.into_backbone(noise)
         return self.backbone(x, state)
 
     def stream(self, x: Tensor, state: DecoderState) -> Tensor:
         """Adds whole frames; returns the samples they complete, 480 * T, untrimmed."""
         num_steps = 2 * x.shape[1]
-        hidden = self.hidden(x, state)
-        noise = self._noise_from(state.steps, hidden)
+        noise = self.noise_from(state.steps, num_steps)
+        hidden = self.hidden(x, state, noise)
         spectrum = self._spectrum(hidden, state.source, noise=noise)
         audio = self.isift.istft(spectrum, state.overlap, state.steps)
         state.steps += num_steps
@@ -229,45 +240,35 @@ class AcousticDecoder(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """The whole clip at once."""
-        return self.audio(self.hidden(x))
+        start = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
+        noise = self.noise_from(start, 2 * x.shape[1])
+        return self.audio(self.hidden(x, None, noise), noise=noise)
 
     def audio(
-        self,
-        hidden: Tensor,
-        excitation: Excitation | None = None,
-        noise: Noise | None = None,
+        self, hidden: Tensor, excitation: Excitation | None = None, noise: Tensor | None = None
     ) -> Tensor:
         """A whole clip's hidden states (B, T, D) at 100 Hz to its audio (B, 240 * T).
 
-        `excitation` is for a harmonic source, as in `HarmonicSource.forward`; `noise` for a noise
-        source, as in `hidden`.
+        `excitation` is for a harmonic source, as in `HarmonicSource.forward`; `noise` is what
+        `hidden` was given.
         """
         istft = self.isift.istft
         steps = torch.zeros(hidden.shape[0], dtype=torch.long, device=hidden.device)
         state = istft.initial_state(hidden.shape[0])
-        spectrum = self._spectrum(
-            hidden, None, excitation, noise=noise or self._noise_from(None, hidden)
-        )
+        spectrum = self._spectrum(hidden, None, excitation, noise)
         body = istft(spectrum, state, steps)
         audio = torch.cat([body, istft.flush(state, steps + hidden.shape[1])], dim=1)
         return audio[:, istft.trim_samples : -istft.trim_samples]
-
-    def _noise_from(self, steps: Tensor | None, x: Tensor) -> Noise:
-        """What is heard: the noise of rows that stand at `steps` (B,), by default at 0."""
-        if steps is None:
-            steps = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
-        return Noise(steps, self.config.noise_temperature)
 
     def _spectrum(
         self,
         hidden: Tensor,
         state: SourceState | None,
         excitation: Excitation | None = None,
-        *,
-        noise: Noise,
+        noise: Tensor | None = None,
     ) -> Tensor:
-        with_noise = hidden if self.noise is None else self.noise.before_head(hidden, noise)
-        spectrum = self.isift.spectrum(with_noise)
-        if self.source is None:
-            return spectrum
-        return self.source(hidden, spectrum, state, excitation)
+        heard = hidden if self.noise is None else hidden + self.noise.into_head(noise)
+        spectrum = self.isift.spectrum(heard)
+        if self.source is not None:
+            spectrum = self.source(hidden, spectrum, state, excitation)
+        return spectrum

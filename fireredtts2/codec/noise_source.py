@@ -1,39 +1,24 @@
 """Noise source of a small decoder: what the codes leave open is drawn, not averaged.
 
 One frame of codes allows many sounds. A decoder without noise can only say one of them, and
-learns their mean, which is dull. Here each step gets numbers drawn once and for all, which the
-layers shape as they like; what they shall be like is learnt by an energy distance (Gritsenko et
-al. 2020). The noise is a table, so the same codes give the same sound, streamed or whole, alone or
-in a batch.
+learns their middle, which is too smooth. Here each step gets numbers drawn once and for all, which
+the layers shape as they like; what they shall be like is learnt by an energy distance (Gritsenko
+et al. 2020). The noise is a table, so the same codes give the same sound, streamed or whole, alone
+or in a batch.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 
 NOISE_DIM = 32
-PERIOD_STEPS = 1024  # then the noise repeats, which over ten seconds nobody hears
+PERIOD_STEPS = 1024  # 10.24 s, then the noise repeats
 FIRST_WEIGHTS = 0.02  # deviation of both projections' weights where training begins
 
 
-@dataclass(frozen=True)
-class Noise:
-    """Which part of the table rows hear, and how much of it.
-
-    Attributes:
-        start: (B,) int64, the step where each row's noise begins.
-        temperature: what it is multiplied by. 1 is what training hears; less is nearer to the mean.
-    """
-
-    start: Tensor
-    temperature: float
-
-
 class NoiseSource(nn.Module):
-    """Adds noise to hidden states (B, T, embed_dim) at 100 Hz."""
+    """Noise for the decoder's steps (100 Hz), and how its backbone and its head hear it."""
 
     table: Tensor
 
@@ -47,15 +32,13 @@ class NoiseSource(nn.Module):
         for layer in (self.into_backbone, self.into_head):
             nn.init.normal_(layer.weight, std=FIRST_WEIGHTS)
 
-    def before_backbone(self, x: Tensor, noise: Noise) -> Tensor:
-        """What the backbone reads."""
-        return x + self.into_backbone(self._drawn(x.shape[1], noise))
+    def drawn(self, start: Tensor, num_steps: int, temperature: float) -> Tensor:
+        """Noise (B, num_steps, NOISE_DIM).
 
-    def before_head(self, x: Tensor, noise: Noise) -> Tensor:
-        """What the head of the inverse STFT reads."""
-        return x + self.into_head(self._drawn(x.shape[1], noise))
-
-    def _drawn(self, num_steps: int, noise: Noise) -> Tensor:
-        """(B, num_steps, NOISE_DIM)."""
-        steps = noise.start[:, None] + torch.arange(num_steps, device=noise.start.device)
-        return noise.temperature * self.table[steps % PERIOD_STEPS]
+        Args:
+            start: (B,) int64, the step where each row's noise begins.
+            num_steps: how many steps it lasts.
+            temperature: what it is multiplied by; 1 is what training hears.
+        """
+        steps = start[:, None] + torch.arange(num_steps, device=start.device)
+        return temperature * self.table[steps % PERIOD_STEPS]

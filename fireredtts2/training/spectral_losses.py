@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import cast
 
 import torch
@@ -48,7 +48,7 @@ class MelResolution(nn.Module):
 
 
 class MultiResolutionMelLoss(nn.Module):
-    """Mean over resolutions of the L1 distance of log-mels.
+    """Mean over resolutions of the L1 distance of log-mels; of two takes, the energy distance.
 
     Args:
         windows: window lengths in samples with their numbers of mel bands.
@@ -71,41 +71,42 @@ class MultiResolutionMelLoss(nn.Module):
         self.linear_windows = linear_windows
 
     def forward(self, made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """(B, samples) twice to two scalars: by mel bands, and by single bins."""
+        """Two scalars: by mel bands, and by single bins.
+
+        Args:
+            made: (takes * B, samples), one take of every clip after the other; 1 or 2 takes.
+            target: (B, samples).
+        """
         mel, linear = made.new_zeros(()), made.new_zeros(())
         for resolution in cast("Iterable[MelResolution]", self.resolutions):
-            wanted = resolution.magnitudes(target)
-            wanted_mel = resolution.log_mel(wanted)
+            with torch.no_grad():
+                wanted = resolution.magnitudes(target)
+                wanted_mel = resolution.log_mel(wanted)
             magnitudes = resolution.magnitudes(made)
-            mel = mel + (resolution.log_mel(magnitudes) - wanted_mel).abs().mean()
+            mel = mel + energy_distance(resolution.log_mel(magnitudes), wanted_mel)
             if resolution.size in self.linear_windows:
-                distance = log_bins(magnitudes) - log_bins(wanted)
-                linear = linear + distance.abs().mean()
+                linear = linear + energy_distance(log_bins(magnitudes), log_bins(wanted))
         return mel / len(self.resolutions), linear / max(1, len(self.linear_windows))
 
 
-def energy_distance(
-    loss: Callable[[Tensor, Tensor], tuple[Tensor, Tensor]], made: Tensor, real: Tensor
-) -> tuple[Tensor, Tensor]:
-    """How far sounds drawn by a decoder are distributed from the real one (Gritsenko et al. 2020).
+def energy_distance(made: Tensor, real: Tensor) -> Tensor:
+    """How far what is drawn is distributed from what is real (Gritsenko et al. 2020), a scalar.
 
-    Of two takes y, y' of one clip x: (d(x, y) + d(x, y')) / 2 - d(y, y') / 2, for both distances
-    of `loss`. It is least, in the mean, where takes differ from each other as they differ from
-    what is real; d(x, y) alone is least for a median, which is too smooth.
+    Of two takes y, y' of one clip x: (d(x, y) + d(x, y')) / 2 - d(y, y') / 2, where d is the mean
+    L1 distance. It is least, in the mean, where takes differ from each other as they differ from
+    what is real; d(x, y) alone, which is left of one take, is least for a median, which is too
+    smooth.
 
     Args:
-        loss: d, two distances of (B, samples) twice, with gradients to both.
-        made: (takes * B, samples), one take of every clip after the other; takes is 1 (then there
-            is nothing but d(x, y)) or 2.
-        real: (B, samples).
+        made: (takes * B, ...), one take of every clip after the other; 1 or 2 takes.
+        real: (B, ...).
     """
     takes = made.split(len(real))
-    mel, linear = loss(made, real.repeat(len(takes), 1))
+    distance = torch.stack([(take - real).abs().mean() for take in takes]).mean()
     if len(takes) == 1:
-        return mel, linear
+        return distance
     one, other = takes
-    between_mel, between_linear = loss(one, other)
-    return mel - between_mel / 2, linear - between_linear / 2
+    return distance - (one - other).abs().mean() / 2
 
 
 def log_bins(magnitudes: Tensor) -> Tensor:

@@ -23,7 +23,7 @@ from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, r
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import trapezoid
-from fireredtts2.training.spectral_losses import MultiResolutionMelLoss, energy_distance
+from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 
 # Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
 # turns as well as short ones.
@@ -50,7 +50,7 @@ class DecoderTrainConfig:
     excitation_weight: float = 5.0  # where the decoder has a harmonic source
     linear_weight: float = 10.0
     content_weight: float = 0.0  # of what Whisper hears; see `ContentLoss`
-    takes: int = 1  # 2 where the decoder has a noise source: see `energy_distance`
+    takes: int = 1  # 2 where the decoder has a noise source: see `spectral_losses.energy_distance`
     # NOTE: both are of means over all discriminators and layers, where others take sums.
     adversarial_weight: float = 4.0
     matching_weight: float = 20.0
@@ -128,10 +128,10 @@ class StageTwo:
     def adversarial(self) -> bool:
         return self.step_count >= self.config.adversarial_from_step
 
-    def made(self, codes: Tensor, audio: Tensor) -> Remade:
+    def made(self, codes: Tensor, audio: Tensor, takes: int = 1) -> Remade:
         """Codes (B, Q, t) decoded, with gradients, beside what they mean, (B, 1920 * t)."""
         precision = None if self.adversarial else torch.bfloat16
-        return remade(self.codec, codes, audio, precision, self.config.takes, self.generator)
+        return remade(self.codec, codes, audio, precision, takes, self.generator)
 
     def step(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
         config = self.config
@@ -140,8 +140,8 @@ class StageTwo:
         factor = trapezoid(self.step_count, config.warmup_steps, config.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
-        made = self.made(codes[:, : self._drawn_codebooks()], audio)
-        mel, linear = energy_distance(self.spectral_loss, made.audio, audio)
+        made = self.made(codes[:, : self._drawn_codebooks()], audio, config.takes)
+        mel, linear = self.spectral_loss(made.audio, audio)
         first = made.audio[: len(audio)]
         losses = {"mel": config.mel_weight * mel, "linear": config.linear_weight * linear}
         if made.excitation is not None:
@@ -183,7 +183,7 @@ class StageTwo:
 
     def _judge_only(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
         with torch.no_grad():
-            made = self.made(codes[:, : self._drawn_codebooks()], audio).audio[: len(audio)]
+            made = self.made(codes[:, : self._drawn_codebooks()], audio).audio
         judged = self._train_discriminators(*self._windows(made, audio))
         self.step_count += 1
         return {"judged": judged.item()}

@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from fireredtts2.codec.noise_source import NOISE_DIM, PERIOD_STEPS, Noise, NoiseSource
+from fireredtts2.codec.noise_source import NOISE_DIM, PERIOD_STEPS, NoiseSource
 from fireredtts2.config import DecoderConfig
 from tests import tiny
 
@@ -17,14 +17,15 @@ def source() -> NoiseSource:
 
 
 def test_every_step_has_noise_of_its_own_until_it_begins_anew(source):
-    x, starts = torch.zeros(2, PERIOD_STEPS, DIM), torch.tensor([0, PERIOD_STEPS])
-    for put in (source.before_backbone, source.before_head):
-        row, again = put(x, Noise(starts, 1.0))
+    starts = torch.tensor([0, PERIOD_STEPS])
+    noise = source.drawn(starts, PERIOD_STEPS, 1.0)
+    for layer in (source.into_backbone, source.into_head):
+        row, again = layer(noise)
         assert len(row.unique(dim=0)) == PERIOD_STEPS
         assert torch.equal(again, row)
-        half = put(x, Noise(starts, 0.5))[0]
+        half = layer(source.drawn(starts, PERIOD_STEPS, 0.5))[0]
         assert torch.allclose(half, row / 2)
-        assert torch.equal(put(x, Noise(starts, 0.0)), x)
+        assert not layer(source.drawn(starts, PERIOD_STEPS, 0.0)).any()
 
 
 def test_the_noise_is_white(source):
@@ -38,10 +39,10 @@ def test_the_noise_is_white(source):
 def test_another_noise_is_another_sound_of_the_same_codes():
     decoder = tiny.codec(noise_source=True).acoustic_decoder
     x = torch.randn(1, 16, decoder.config.embed_dim, generator=torch.Generator().manual_seed(3))
-    noises = (None, *(Noise(torch.tensor([start]), 1.0) for start in (0, 77)))
-    takes = [decoder.audio(decoder.hidden(x, None, noise), None, noise) for noise in noises]
-    assert torch.equal(takes[0], takes[1])
-    assert (takes[0] - takes[2]).abs().max() > 1e-3
+    noises = [decoder.noise_from(torch.tensor([start]), 32) for start in (0, 77)]
+    takes = [decoder.audio(decoder.hidden(x, None, noise), noise=noise) for noise in noises]
+    assert torch.equal(takes[0], decoder(x))
+    assert (takes[0] - takes[1]).abs().max() > 1e-3
 
 
 def test_a_temperature_out_of_range_is_named():

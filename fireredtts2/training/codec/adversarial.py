@@ -8,14 +8,18 @@ import torch
 from torch import Tensor
 
 from fireredtts2.codec import RedCodec
-from fireredtts2.codec.noise_source import PERIOD_STEPS, Noise
+from fireredtts2.codec.noise_source import PERIOD_STEPS
+from fireredtts2.config import STEPS_PER_FRAME
 from fireredtts2.training.codec.precision import computing_in
 from fireredtts2.training.excitation import excitation_loss, measure_excitation
 
 
 def decoded(codec: RedCodec, codes: Tensor, precision: torch.dtype | None) -> Tensor:
     """Codes (B, q, t) to audio (B, 1920 * t), with gradients; as `hidden_states`, and the sound."""
-    return codec.acoustic_decoder.audio(hidden_states(codec, codes, precision))
+    start = torch.zeros(len(codes), dtype=torch.long, device=codes.device)
+    noise = codec.acoustic_decoder.noise_from(start, STEPS_PER_FRAME * codes.shape[2])
+    hidden = hidden_states(codec, codes, precision, noise)
+    return codec.acoustic_decoder.audio(hidden, noise=noise)
 
 
 @dataclass(frozen=True)
@@ -47,7 +51,8 @@ def remade(
     decoder, noise = codec.acoustic_decoder, None
     if decoder.noise is not None:
         start = torch.randint(PERIOD_STEPS, (takes * len(codes),), generator=generator)
-        noise = Noise(start.to(codes.device), 1.0)
+        num_steps = STEPS_PER_FRAME * codes.shape[2]
+        noise = decoder.noise_from(start.to(codes.device), num_steps, temperature=1.0)
     hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise)
     if decoder.source is None:
         return Remade(decoder.audio(hidden, None, noise), None)
@@ -61,7 +66,7 @@ def hidden_states(
     codec: RedCodec,
     codes: Tensor,
     precision: torch.dtype | None,
-    noise: Noise | None = None,
+    noise: Tensor | None = None,
 ) -> Tensor:
     """Codes (B, q, t) to the decoder's last hidden states (B, 8 * t, D) in float32.
 

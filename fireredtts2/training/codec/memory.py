@@ -24,7 +24,7 @@ from fireredtts2.training.finetune.memory import (
     OVERHEAD_BYTES,
     OVERHEAD_SHARE,
 )
-from fireredtts2.training.spectral_losses import MultiResolutionMelLoss, energy_distance
+from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 from fireredtts2.weights import build_empty
 
 Module = TypeVar("Module", bound=nn.Module)
@@ -186,7 +186,7 @@ def _stage_two(codec: RedCodec, own: nn.Module, recipe: CodecRecipe) -> Tensor |
     codes = torch.zeros(rows, codec.num_codebooks, frames, dtype=torch.long)
     takes = decoded(codec, codes.repeat(recipe.loss.takes, 1, 1), None)
     made = takes[:rows]
-    energy_distance(own, takes, torch.empty_like(made))
+    own(takes, torch.empty_like(made))
     if recipe.loss.content_weight:
         with torch.device("cpu"):  # its filters are computed from numbers
             content = ContentLoss(codec.ssl, codec.config.ssl.num_mels)

@@ -16,7 +16,7 @@ from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.sounds import SoundReader, Sounds
 from fireredtts2.training.codec.stage import Judged, StepLosses, trained_of
 from fireredtts2.training.content_loss import ContentLoss
-from fireredtts2.training.spectral_losses import MultiResolutionMelLoss, energy_distance
+from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 
 LINEAR_WINDOWS = (1024, 2048)
 
@@ -73,7 +73,7 @@ class DecoderStage:
         precision = None if exact else self.recipe.precision
         codes = codes[:, : self.codebooks[drawn]]
         made = remade(self.codec, codes, real, precision, loss.takes, generator)
-        mel, linear = energy_distance(self.loss, made.audio, real)
+        mel, linear = self.loss(made.audio, real)
         first_take = made.audio[: len(real)]
         parts = {"mel": loss.mel_weight * mel, "linear": loss.linear_weight * linear}
         if made.excitation is not None:
