@@ -1,5 +1,6 @@
 """Fixtures that many tests share."""
 
+import contextlib
 import logging
 import os
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")
 import pytest
 import torch
 
+from fireredtts2.serving.secrets_filter import NAMES
 from tests.tiny import write_checkpoint
 
 
@@ -21,17 +23,38 @@ def tiny_checkpoint(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_checkpoint(tmp_path_factory.mktemp("tiny") / "checkpoint")
 
 
+#: Whose settings commands and servers change for a whole process.
+LOGS = (*NAMES, "fireredtts2.engine", "fireredtts2.narration")
+
+
+@contextlib.contextmanager
+def logs_as_they_were() -> Iterator[None]:
+    """Levels and handlers, and the handlers' formatters: a server puts one that hides its keys
+    before every handler there is, pytest's among them."""
+    logs = [logging.getLogger(name) for name in LOGS]
+    before = [(log.level, log.propagate, list(log.handlers)) for log in logs]
+    handlers = [handler for log in logs for handler in log.handlers]
+    formatters = [handler.formatter for handler in handlers]
+    yield
+    for log, (level, propagate, own_handlers) in zip(logs, before, strict=True):
+        log.setLevel(level)
+        log.propagate, log.handlers[:] = propagate, own_handlers
+    for handler, formatter in zip(handlers, formatters, strict=True):
+        handler.setFormatter(formatter)
+
+
 @pytest.fixture(autouse=True)
 def log_as_it_was() -> Iterator[None]:
     """The command line sets its log up for a whole process; here others follow."""
-    top = logging.getLogger("fireredtts2")
-    handlers, propagate = list(top.handlers), top.propagate
-    logs = [top, *(logging.getLogger(f"fireredtts2.{part}") for part in ("engine", "narration"))]
-    levels = [log.level for log in logs]
-    yield
-    top.handlers[:], top.propagate = handlers, propagate
-    for log, level in zip(logs, levels, strict=True):
-        log.setLevel(level)
+    with logs_as_they_were():
+        yield
+
+
+@pytest.fixture(autouse=True, scope="module")
+def log_as_it_was_before_the_file() -> Iterator[None]:
+    """The same for servers that a whole file shares, which start before its first test does."""
+    with logs_as_they_were():
+        yield
 
 
 @pytest.fixture(autouse=True)
