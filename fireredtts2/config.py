@@ -185,10 +185,11 @@ class UpsampleConfig:
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """`harmonic_source` and `noise_source` are ours, for small decoders.
+    """`harmonic_source`, `noise_source` and `voice_reader` are ours, for small decoders.
 
-    A pulse train for the voiced part, and noise for what the codes leave open. `noise_temperature`
-    is how much of that noise is heard, from 0, none, to 1, what training heard.
+    A pulse train for the voiced part, noise for what the codes leave open, and a vector of the
+    speaker that is read from a clip. `noise_temperature` is how much of that noise is heard, from
+    0, none, to 1, what training heard.
     """
 
     embed_dim: int
@@ -198,6 +199,7 @@ class DecoderConfig:
     causal: bool = True
     harmonic_source: bool = False
     noise_source: bool = False
+    voice_reader: bool = False
     noise_temperature: float = 1.0
 
     def __post_init__(self) -> None:

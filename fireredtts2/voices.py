@@ -34,6 +34,8 @@ class Voice:
         language: ISO 639-1.
         codec_id: fingerprint of the codec that the codes belong to; "" if not known.
         source_samples: how many samples at 16 kHz it was made from; 0 if not known.
+        mel: (num_mels, T) float16, the clip's log-mel at 100 Hz, for a codec with a voice reader;
+            None for one without.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Voice:
     language: str = "en"
     codec_id: str = ""
     source_samples: int = 0
+    mel: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -52,6 +55,17 @@ class Voice:
             raise ValueError(f"voice {self.name!r}: codes out of range 0 to 32767")
         if not self.text.strip():
             raise ValueError(f"voice {self.name!r}: needs the transcript of its clip")
+        mel = self.mel
+        if mel is not None and (
+            mel.ndim != 2
+            or 0 in mel.shape
+            or not mel.is_floating_point()
+            or not mel.isfinite().all()
+        ):
+            shape = f"{tuple(mel.shape)} {mel.dtype}"
+            raise ValueError(
+                f"voice {self.name!r}: a log-mel is (num_mels, T) finite numbers, not {shape}"
+            )
 
     def save(self, path: str | Path) -> None:
         """Writes the voice file, whole or not at all."""
@@ -65,8 +79,10 @@ class Voice:
             "source_samples": str(self.source_samples),
         }
         with atomic_path(path) as temporary:
-            codes = self.codes.to("cpu", torch.int16).contiguous()
-            write_state(temporary, {"codes": codes}, metadata)
+            tensors = {"codes": self.codes.to("cpu", torch.int16).contiguous()}
+            if self.mel is not None:
+                tensors["mel"] = self.mel.to("cpu", torch.float16).contiguous()
+            write_state(temporary, tensors, metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Voice:
@@ -87,7 +103,7 @@ class Voice:
             raise ValueError(f"{path}: a damaged voice file ({error}); make it again") from None
         if metadata.get("format") != FORMAT or "codes" not in tensors:
             raise ValueError(f"{path}: not a voice file; `fireredtts2 voices add` makes one")
-        return _from_metadata(metadata, tensors["codes"], path)
+        return _from_metadata(metadata, tensors, path)
 
 
 class VoiceLibrary:
@@ -188,7 +204,8 @@ def check_name(name: str) -> None:
         raise ValueError(f"voice name {name!r}: {NAME_RULE}")
 
 
-def _from_metadata(metadata: dict[str, str], codes: torch.Tensor, path: Path) -> Voice:
+def _from_metadata(metadata: dict[str, str], tensors: dict[str, torch.Tensor], path: Path) -> Voice:
+    codes = tensors["codes"]
     try:
         version = int(metadata["version"])
         if version > VERSION:
@@ -200,6 +217,7 @@ def _from_metadata(metadata: dict[str, str], codes: torch.Tensor, path: Path) ->
             language=metadata["language"],
             codec_id=metadata["codec_id"],
             source_samples=int(metadata["source_samples"]),
+            mel=tensors.get("mel"),
         )
     except KeyError as error:
         raise ValueError(f"{path}: a voice file without {error}; make it again") from None

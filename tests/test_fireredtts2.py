@@ -18,6 +18,7 @@ from fireredtts2 import FireRedTTS2, FireRedTTS2_Stream, Segment, SpeechError, T
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.device import available_devices, resolve_device, resolve_dtype
 from fireredtts2.llm.sampling import SamplingParams
+from fireredtts2.speech import collect
 from tests.tiny import (
     CODEBOOK_SIZE,
     NUM_CODEBOOKS,
@@ -333,6 +334,34 @@ def test_make_voice_keep_it_and_speak_with_it(
     assert torch.equal(speech.audio, tts(5).say("Hello there.", made, seed=1).audio)
     with pytest.raises(ValueError, match=r"no voice 'ana'.*anna"):
         model.say("Hello there.", "ana")
+
+
+def test_a_voice_is_told_to_a_decoder_that_reads_voices(tmp_path: Path, clip: Path):
+    """In every way to give one: by a voice, as a clip, as a segment before."""
+    folder = write_checkpoint(tmp_path / "reads", voice_reader=True)
+    tts = FireRedTTS2(folder, device="cpu", gen_type="dialogue")
+    made = tts.make_voice("anna", clip, "What is said.")
+    assert made.mel is not None
+    assert tts.codec.voice_reader is not None
+    told = tts.codec.read_voice(made.mel[None])
+    assert told is not None
+
+    def as_told(spoken: torch.Tensor, codes: torch.Tensor) -> None:
+        whole = tts.codec.decode(codes[None], told)[0]
+        assert (spoken - whole).abs().max() < 1e-5
+        assert (spoken - tts.codec.decode(codes[None])[0]).abs().max() > 1e-4
+
+    script_turns(tts.studio.engine, *[5] * 4)
+    sound = torch.from_numpy(soundfile.read(clip, dtype="float32")[0].T)
+    before = Segment("S1", "What is said.", sound, soundfile.info(clip).samplerate)
+    spoken = [
+        *tts.say("Hello.", made, seed=1).turns,
+        *tts.dialogue(SCRIPT, voices={"S1": made, "S2": made}, seed=1).turns,
+        *collect(tts.stream("Go on.", "S1", [before], seed=1)).turns,
+    ]
+    assert len(spoken) == 4
+    for turn in spoken:
+        as_told(turn.audio, turn.codes)
 
 
 # --- Bad input --------------------------------------------------------------------------------

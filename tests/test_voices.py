@@ -42,6 +42,25 @@ def test_voice_comes_back_as_saved(tmp_path):
     assert (tmp_path / "anna.safetensors").stat().st_size < 1_000
 
 
+def test_a_voice_keeps_its_clips_log_mel(tmp_path):
+    mel = torch.randn(80, 300)
+    make_voice(mel=mel).save(tmp_path / "anna.safetensors")
+    back = Voice.load(tmp_path / "anna.safetensors").mel
+    assert back is not None
+    assert torch.equal(back, mel.half())
+
+
+@pytest.mark.parametrize(
+    "mel",
+    [torch.zeros(80), torch.zeros(80, 0), torch.zeros(80, 3, dtype=torch.long),
+     torch.full((80, 3), float("nan"))],
+    ids=["flat", "empty", "whole numbers", "not a number"],
+)  # fmt: skip
+def test_a_log_mel_is_checked(mel: torch.Tensor):
+    with pytest.raises(ValueError, match=r"voice 'anna': a log-mel is \(num_mels, T\)"):
+        make_voice(mel=mel)
+
+
 def test_full_disk_leaves_nothing_behind(tmp_path, monkeypatch):
     def full(*_: object, **__: object) -> None:
         raise SafetensorError("I/O error: No space left on device (os error 28)")

@@ -45,7 +45,10 @@ def llm_config(max_seq_len: int = 4_096) -> LLMConfig:
 
 
 def codec_config(
-    causal: bool = True, harmonic_source: bool = False, noise_source: bool = False
+    causal: bool = True,
+    harmonic_source: bool = False,
+    noise_source: bool = False,
+    voice_reader: bool = False,
 ) -> CodecConfig:
     return CodecConfig.from_dict(
         {
@@ -69,6 +72,7 @@ def codec_config(
                 "embed_dim": 32, "num_layers": 1, "num_heads": 2, "causal": causal,
                 "harmonic_source": harmonic_source,
                 "noise_source": noise_source,
+                "voice_reader": voice_reader,
             },
         }
     )  # fmt: skip
@@ -89,10 +93,12 @@ def codec(
     causal: bool = True,
     harmonic_source: bool = False,
     noise_source: bool = False,
+    voice_reader: bool = False,
 ) -> RedCodec:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return RedCodec(codec_config(causal, harmonic_source, noise_source)).eval()
+        config = codec_config(causal, harmonic_source, noise_source, voice_reader)
+        return RedCodec(config).eval()
 
 
 class LetterTokenizer:
@@ -155,10 +161,11 @@ def scripted_engine(
     causal: bool = True,
     max_waiting: int = 1_000,
     runs_ahead: bool | None = None,
+    voice_reader: bool = False,
 ) -> Engine:
     runner = ScriptedRunner(llm(), num_slots, max_rows)
     runner.lengths.extend(lengths)
-    codec_runner = CodecRunner(codec(causal=causal), num_slots)
+    codec_runner = CodecRunner(codec(causal=causal, voice_reader=voice_reader), num_slots)
     ahead = RUNS_AHEAD if runs_ahead is None else runs_ahead
     return Engine(runner, codec_runner, max_waiting, ahead)
 
@@ -172,13 +179,14 @@ def script_turns(engine: Engine, *lengths: int | None) -> ScriptedRunner:
     return runner
 
 
-def write_checkpoint(folder: Path, seed: int = 0) -> Path:
+def write_checkpoint(folder: Path, seed: int = 0, voice_reader: bool = False) -> Path:
     """A whole checkpoint folder, as small as can be."""
+    sounds = codec(seed, voice_reader=voice_reader)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config_llm.json", {"llm_models": dataclasses.asdict(llm_config())})
-    _write_json(folder / "config_codec.json", {"codec": dataclasses.asdict(codec_config())})
+    _write_json(folder / "config_codec.json", {"codec": dataclasses.asdict(sounds.config)})
     save_file(llm(seed).state_dict(), folder / "llm.safetensors")
-    save_file(codec(seed).state_dict(), folder / "codec.safetensors")
+    save_file(sounds.state_dict(), folder / "codec.safetensors")
     vocab = {character: index for index, character in enumerate(CHARACTERS)}
     tokenizer = Tokenizer(models.WordLevel({**vocab, "[UNK]": len(vocab)}, unk_token="[UNK]"))
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")

@@ -189,6 +189,7 @@ class AcousticDecoder(nn.Module):
             ],
             overlap=self.isift.istft.initial_state(batch),
             source=None if self.source is None else self.source.initial_state(batch),
+            voice=zeros(dim) if self.config.voice_reader else None,
         )
 
     def _upsamples(self) -> Iterable[CausalUpsample]:
@@ -208,11 +209,16 @@ class AcousticDecoder(nn.Module):
         return self.noise.drawn(start, num_steps, temperature)
 
     def hidden(
-        self, x: Tensor, state: DecoderState | None = None, noise: Tensor | None = None
+        self,
+        x: Tensor,
+        state: DecoderState | None = None,
+        noise: Tensor | None = None,
+        voice: Tensor | None = None,
     ) -> Tensor:
         """(B, T at 50 Hz, D) to hidden states (B, 2 * T, D) at 100 Hz.
 
         `noise` is of these 2 * T steps, from `noise_from`; a decoder with a noise source needs it.
+        `voice` (B, D) is what a voice reader says of each row's speaker; None for nothing.
         """
         x = x.transpose(1, 2)
         tails = state.upsample if state is not None else (None, None)
@@ -221,13 +227,15 @@ class AcousticDecoder(nn.Module):
         x = x.transpose(1, 2)
         if self.noise is not None:
             x = x + self.noise.into_backbone(noise)
+        if voice is not None:
+            x = x + voice[:, None]
         return self.backbone(x, state)
 
     def stream(self, x: Tensor, state: DecoderState) -> Tensor:
         """Adds whole frames; returns the samples they complete, 480 * T, untrimmed."""
         num_steps = 2 * x.shape[1]
         noise = self.noise_from(state.steps, num_steps)
-        hidden = self.hidden(x, state, noise)
+        hidden = self.hidden(x, state, noise, state.voice)
         spectrum = self._spectrum(hidden, state.source, noise=noise)
         audio = self.isift.istft(spectrum, state.overlap, state.steps)
         state.steps += num_steps
@@ -238,11 +246,11 @@ class AcousticDecoder(nn.Module):
         """The samples still open after the last frame, untrimmed."""
         return self.isift.istft.flush(state.overlap, state.steps)
 
-    def forward(self, x: Tensor) -> Tensor:
-        """The whole clip at once."""
+    def forward(self, x: Tensor, voice: Tensor | None = None) -> Tensor:
+        """The whole clip at once; `voice` as in `hidden`."""
         start = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         noise = self.noise_from(start, 2 * x.shape[1])
-        return self.audio(self.hidden(x, None, noise), noise=noise)
+        return self.audio(self.hidden(x, None, noise, voice), noise=noise)
 
     def audio(
         self, hidden: Tensor, excitation: Excitation | None = None, noise: Tensor | None = None

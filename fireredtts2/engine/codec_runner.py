@@ -37,10 +37,14 @@ class CodecRunner:
         self._state: DecoderState | None = None
         self._steps = [0] * num_slots  # that each slot has decoded
         self._kept: list[list[Tensor]] = [[] for _ in range(num_slots)]
+        self._voices: list[Tensor | None] = [None] * num_slots  # (D,) each
 
-    def start(self, slot: int, max_frames: int) -> None:
-        """Makes a slot fresh for a clip of at most `max_frames` frames."""
-        self._kept[slot] = []
+    def start(self, slot: int, max_frames: int, voice: Tensor | None = None) -> None:
+        """Makes a slot fresh for a clip of at most `max_frames` frames.
+
+        `voice` (D,) is what the codec's voice reader says of the speaker; None for nothing.
+        """
+        self._kept[slot], self._voices[slot] = [], voice
         if not self.can_stream:
             return
         room = -(-max_frames // GROWTH_FRAMES) * GROWTH_FRAMES
@@ -49,6 +53,8 @@ class CodecRunner:
                 self._state = self.codec.initial_state(self._num_slots, room)
             self._state.grow(room * STEPS_PER_FRAME)
             self._state.reset(slot)
+            if voice is not None and self._state.voice is not None:
+                self._state.voice[slot] = voice.to(self._device)
         self._steps[slot] = 0
 
     def decode(self, slots: Sequence[int], codes: Tensor) -> list[Tensor]:
@@ -87,8 +93,10 @@ class CodecRunner:
         if not self._kept[slot]:
             return torch.zeros(0)
         codes = torch.cat(self._kept[slot], dim=1)
+        voice = self._voices[slot]
+        told = None if voice is None else voice[None].to(self._device)
         with self._own_stream():
-            return self.codec.decode(codes[None].to(self._device))[0].cpu()
+            return self.codec.decode(codes[None].to(self._device), told)[0].cpu()
 
     def _own_stream(self) -> AbstractContextManager[object]:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)

@@ -25,16 +25,23 @@ class SingleSegment:
         layout: makes the rows.
         before: segments before it.
         codes: the audio (Q, T) to go on from; with none, the segment begins at its beginning.
+        voice: as in `Spoken`, of that audio.
     """
 
-    def __init__(self, layout: Layout, before: Sequence[Spoken], codes: Tensor | None) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        before: Sequence[Spoken],
+        codes: Tensor | None,
+        voice: Tensor | None = None,
+    ) -> None:
         if codes is not None and codes.shape[1] <= CUT_FRAMES:
             raise ValueError(
                 f"the voice prompt has {codes.shape[1]} frames; it needs at least {CUT_FRAMES + 1}"
             )
         self.layout = layout
         self._before = before
-        self._codes = codes
+        self._codes, self._voice = codes, voice
 
     @property
     def unspoken_frames(self) -> int:
@@ -57,6 +64,10 @@ class SingleSegment:
             return self.layout.blocks(before, self.layout.text(speaker, text))
         cut = self._codes[:, :-CUT_FRAMES]
         return self.layout.blocks(before, self.layout.spoken(speaker, text, cut))
+
+    def voice(self, speaker: str) -> Tensor | None:
+        """Of the audio, whose speaker goes on."""
+        return self._voice
 
     def add(self, segment: Spoken) -> None:
         """Nothing follows."""
@@ -95,6 +106,10 @@ class Continuation:
         joined = f"{self._prompt.text[:-1]},{text}" if self._prompt else text
         return self._segment.blocks(speaker, joined, max_frames)
 
+    def voice(self, speaker: str) -> Tensor | None:
+        """As of the segment."""
+        return self._segment.voice(speaker)
+
     def add(self, segment: Spoken) -> None:
         """A first piece in a random voice becomes the prompt of the others."""
         if self._prompt is None and segment.codes.shape[1] > MONOLOGUE_MIN_FRAMES:
@@ -102,5 +117,6 @@ class Continuation:
 
     @property
     def _segment(self) -> SingleSegment:
-        codes = None if self._prompt is None else self._prompt.codes
-        return SingleSegment(self.layout, [], codes)
+        if self._prompt is None:
+            return SingleSegment(self.layout, [], None)
+        return SingleSegment(self.layout, [], self._prompt.codes, self._prompt.voice)

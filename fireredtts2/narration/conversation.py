@@ -18,11 +18,20 @@ END_ROWS = 1
 
 @dataclass(frozen=True, eq=False)
 class Spoken:
-    """A spoken segment: who ("S1" to "S4"), the text as the model reads it, codes (Q, T)."""
+    """A spoken segment.
+
+    Attributes:
+        speaker: "S1" to "S4".
+        text: as the model reads it.
+        codes: (Q, T).
+        voice: (D,), what the codec's voice reader says of the speaker; None where there is none,
+            or nothing that it could read.
+    """
 
     speaker: str
     text: str
     codes: Tensor
+    voice: Tensor | None = None
 
 
 class Context(Protocol):
@@ -34,6 +43,7 @@ class Context(Protocol):
     def min_frames(self) -> int: ...
     def check(self, speaker: str, text: str, max_frames: int) -> None: ...
     def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]: ...
+    def voice(self, speaker: str) -> Tensor | None: ...
     def add(self, segment: Spoken) -> None: ...
 
 
@@ -64,8 +74,11 @@ class Conversation:
         self.layout = layout
         self.max_rows = max_rows
         self.trained_rows = trained_rows
-        self._prompts = [self._rows(prompt) for prompt in prompts]
+        self._prompts: list[Rows] = []
         self._turns: list[Rows] = []
+        self._told: dict[str, Spoken] = {}  # of each speaker the longest prompt with a voice
+        for prompt in prompts:
+            self.add_prompt(prompt)
 
     @property
     def num_turns(self) -> int:
@@ -80,11 +93,19 @@ class Conversation:
     def add_prompt(self, prompt: Spoken) -> None:
         """One more voice, or segment, that stays."""
         self._prompts.append(self._rows(prompt))
+        held = self._told.get(prompt.speaker)
+        is_longer = held is None or held.codes.shape[1] < prompt.codes.shape[1]
+        if prompt.voice is not None and is_longer:
+            self._told[prompt.speaker] = prompt
 
     def drop_last(self) -> None:
         """Takes the newest turn back; nothing happens where none is in the window."""
         if self._turns:
             self._turns.pop()
+
+    def voice(self, speaker: str) -> Tensor | None:
+        """What a voice reader says of a speaker (D,); None for a voice that nobody gave."""
+        return self._told[speaker].voice if speaker in self._told else None
 
     def check(self, speaker: str, text: str, max_frames: int) -> None:
         """Raises ValueError where the turn could not be spoken, whatever is said before it."""

@@ -107,8 +107,20 @@ class Prompter:
             raise ValueError(f"voice {name!r}: a voice prompt needs the transcript of its clip")
         audio = read_prompt(clip)
         return Voice(
-            name, self.encode(audio), text, codec_id=self.codec_id, source_samples=len(audio)
+            name,
+            self.encode(audio),
+            text,
+            codec_id=self.codec_id,
+            source_samples=len(audio),
+            mel=self.codec.voice_mel(audio),
         )
+
+    def read(self, mel: Tensor | None) -> Tensor | None:
+        """What the codec's voice reader says of a clip's log-mel, (D,); None where it has none."""
+        if mel is None:
+            return None
+        told = self.codec.read_voice(mel[None].to(next(self.codec.parameters()).device))
+        return None if told is None else told[0]
 
     def voice(self, voice: VoiceLike) -> Voice:
         """The voice of this name, or this voice, checked."""
@@ -133,7 +145,8 @@ class Prompter:
     def from_voice(self, speaker: str, voice: VoiceLike) -> Spoken:
         """A voice as what `speaker` said before."""
         chosen = self.voice(voice)
-        return Spoken(speaker_name(speaker), self.frontend.prepare(chosen.text), chosen.codes)
+        text, told = self.frontend.prepare(chosen.text), self.read(chosen.mel)
+        return Spoken(speaker_name(speaker), text, chosen.codes, told)
 
     def from_cast(
         self,
@@ -200,7 +213,7 @@ class Prompter:
 
     def from_segment(self, segment: Segment | Turn) -> Spoken:
         """A segment of a caller's own context."""
-        codes = segment.codes
+        codes, told = segment.codes, None
         if codes is None:
             if segment.audio is None or not segment.text.strip():
                 raise ValueError(f"a segment of {segment.speaker} needs its text and its audio")
@@ -214,10 +227,10 @@ class Prompter:
             mono = wave if wave.ndim == 1 else wave[0]  # SPEC 6: of several channels the first
             audio = resample(mono, rate_hz, INPUT_RATE_HZ)
             check_prompt(audio, name=f"segment of {segment.speaker}")
-            codes = self.encode(audio)
+            codes, told = self.encode(audio), self.read(self.codec.voice_mel(audio))
         elif codes.ndim != 2 or codes.shape[0] < self.num_codebooks:
             raise ValueError(
                 f"codes of shape {tuple(codes.shape)}; expected ({self.num_codebooks}, frames)"
             )
         text = self.frontend.prepare(segment.text)
-        return Spoken(speaker_name(segment.speaker), text, codes.to(torch.int64))
+        return Spoken(speaker_name(segment.speaker), text, codes.to(torch.int64), told)

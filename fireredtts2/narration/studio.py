@@ -268,11 +268,12 @@ class Studio:
             raise ValueError("there must be a last segment, with text, to be continued")
         *before, last = context
         has_audio = last.codes is not None or last.audio is not None
-        codes = self.prompter.from_segment(last).codes if has_audio else None
+        goes_on = self.prompter.from_segment(last) if has_audio else None
         spoken = [self.prompter.from_segment(segment) for segment in before]
         line = self._typesetter.single(last.speaker, last.text)
         layout = self._layout_of(direction.options)
-        return self._narrate([line], SingleSegment(layout, spoken, codes), direction)
+        codes, voice = (goes_on.codes, goes_on.voice) if goes_on else (None, None)
+        return self._narrate([line], SingleSegment(layout, spoken, codes, voice), direction)
 
     def _layout_of(self, options: Options) -> Layout:
         return replace(self._layout, adapter=options.adapter)

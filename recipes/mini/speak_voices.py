@@ -1,0 +1,97 @@
+"""Step 0, more voices: a teacher speaks the corpus's unspoken sentences, as speakers it has not.
+
+    python -m recipes.mini.speak_voices CORPUS_DIR TEACHER [PART/PARTS]
+
+What a codec and its voice reader know of voices is what they have heard, and the corpus's own are
+all blends of the teacher's English ones. These speakers have a part of a voice of another language
+(they speak English), and some lie beyond one voice, away from another. TEACHER is as in
+`speak_lines`, and knows styles of several voices with weights; the sentences are those of
+`sentences.jsonl.xz` that the shards do not say. Several processes share the work. A shard is
+written whole or not at all; a second run goes on after the last one.
+"""
+
+from __future__ import annotations
+
+import json
+import lzma
+import random
+import sys
+from pathlib import Path
+
+from fireredtts2.training.corpus import Row
+from recipes.mini.speak_lines import corpus_rows, load_teacher, parsed_part, write_shard
+
+ENGLISH = (
+    *("af_alloy", "af_aoede", "af_bella", "af_heart", "af_jessica", "af_kore", "af_nova"),
+    *("af_river", "af_sarah", "af_sky", "am_adam", "am_echo", "am_eric", "am_fenrir", "am_liam"),
+    *("am_michael", "am_onyx", "am_puck", "bf_alice", "bf_emma", "bf_isabella", "bf_lily"),
+    *("bm_daniel", "bm_fable", "bm_george", "bm_lewis"),
+)
+#: None of those that the evaluation of unseen voices and the tutorial clone.
+OTHERS = (
+    *("jf_alpha", "jf_gongitsune", "jf_nezumi", "jf_tebukuro", "jm_kumo", "zf_xiaobei"),
+    *("zf_xiaoni", "zf_xiaoxiao", "zf_xiaoyi", "zm_yunjian", "zm_yunxi", "zm_yunxia"),
+    "zm_yunyang",
+)
+NUM_SPEAKERS = 200
+CLIPS_PER_SPEAKER = 3
+SHARE_BEYOND = 0.3  # of speakers who lie beyond a voice
+KINDS = ("sentence", "pair", "talk", "talk2")
+FIRST_SHARD = 200  # above those of `speak_lines`
+CLIPS_PER_SHARD = 100
+
+
+def style_of(rng: random.Random) -> str:
+    """A speaker, as weights of two voices of one sex."""
+    other = rng.choice(OTHERS)
+    mate = rng.choice([voice for voice in ENGLISH + OTHERS if voice[1] == other[1]])
+    if rng.random() < SHARE_BEYOND:
+        beyond = rng.uniform(0.15, 0.35)
+        return f"{other}:{1 + beyond:.2f}+{mate}:{-beyond:.2f}"
+    weight = rng.uniform(0.3, 1.0)
+    return f"{other}:{weight:.2f}+{mate}:{1 - weight:.2f}"
+
+
+def planned_rows(sentences: list[Row]) -> list[Row]:
+    """What each clip says, and in whose voice; the same sentences give the same plan."""
+    rng = random.Random(0)
+    styles = [style_of(rng) for _ in range(NUM_SPEAKERS)]
+    chosen = rng.sample(sentences, NUM_SPEAKERS * CLIPS_PER_SPEAKER)
+    rows = []
+    for place, sentence in enumerate(chosen):
+        shard, within = divmod(place, CLIPS_PER_SHARD)
+        speaker = place % NUM_SPEAKERS
+        rows.append(
+            {
+                "id": 1000 * (FIRST_SHARD + shard) + within,
+                "kind": sentence["kind"],
+                "text": sentence["text"],
+                "speaker": f"voice{speaker:03d}",
+                "style": styles[speaker],
+                "speed": round(rng.uniform(0.9, 1.1), 3),
+            }
+        )
+    return rows
+
+
+def unspoken(corpus: Path) -> list[Row]:
+    """The sentences that no clip of the corpus says."""
+    said = {row["id"] for row in corpus_rows(corpus)}
+    lines = lzma.decompress((corpus / "sentences.jsonl.xz").read_bytes()).decode().splitlines()
+    rows = [row for row in map(json.loads, lines) if row["id"] > max(said)]
+    return [row for row in rows if row["kind"] in KINDS]
+
+
+def main(corpus_dir: str, teacher: str, part: str = "0/1") -> None:
+    corpus, speak = Path(corpus_dir), load_teacher(teacher)
+    index, parts = parsed_part(part)
+    rows = planned_rows(unspoken(corpus))
+    for first in range(CLIPS_PER_SHARD * index, len(rows), CLIPS_PER_SHARD * parts):
+        path = corpus / f"shard_{FIRST_SHARD + first // CLIPS_PER_SHARD}.tar"
+        if not path.exists():
+            write_shard(path, rows[first : first + CLIPS_PER_SHARD], speak)
+            print(path.name, flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
