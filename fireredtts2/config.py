@@ -183,13 +183,17 @@ class UpsampleConfig:
     stride: int = 4
 
 
+MAX_EQUALIZER = 2.0
+
+
 @dataclass(frozen=True)
 class DecoderConfig:
-    """`harmonic_source`, `noise_source` and `voice_reader` are ours, for small decoders.
+    """`harmonic_source`, `noise_source` and `equalizer` are ours, for small decoders.
 
-    A pulse train for the voiced part, noise for what the codes leave open, and a vector of the
-    speaker that is read from a clip. `noise_temperature` is how much of that noise is heard, from
-    0, none, to 1, what training heard.
+    A pulse train for the voiced part, noise for what the codes leave open, and the average spectrum
+    of the speaker's clip. `noise_temperature` is how much of that noise is heard, from 0, none, to
+    1, what training heard; `equalizer` how much of what a spectrum lacks is made up for: 0 is
+    none, 1 is all of it.
     """
 
     embed_dim: int
@@ -199,13 +203,15 @@ class DecoderConfig:
     causal: bool = True
     harmonic_source: bool = False
     noise_source: bool = False
-    voice_reader: bool = False
+    equalizer: float = 0.0
     noise_temperature: float = 1.0
 
     def __post_init__(self) -> None:
         check_heads(self.embed_dim, self.num_heads)
         if not 0 <= self.noise_temperature <= 1:
             raise ValueError(f"noise_temperature {self.noise_temperature}: must be from 0 to 1")
+        if not 0 <= self.equalizer <= MAX_EQUALIZER:
+            raise ValueError(f"equalizer {self.equalizer}: must be from 0 to {MAX_EQUALIZER:g}")
 
 
 WHISPER_LARGE_V3 = EncoderConfig(embed_dim=1280, num_layers=32, num_heads=20)

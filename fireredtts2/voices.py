@@ -34,8 +34,8 @@ class Voice:
         language: ISO 639-1.
         codec_id: fingerprint of the codec that the codes belong to; "" if not known.
         source_samples: how many samples at 16 kHz it was made from; 0 if not known.
-        mel: (num_mels, T) float16, the clip's log-mel at 100 Hz, for a codec with a voice reader;
-            None for one without.
+        spectrum: (num_mels,) float32, the clip's average spectrum (`RedCodec.spectrum`), for a
+            codec with an equaliser; None for a voice that is decoded as it is.
     """
 
     name: str
@@ -44,7 +44,7 @@ class Voice:
     language: str = "en"
     codec_id: str = ""
     source_samples: int = 0
-    mel: torch.Tensor | None = None
+    spectrum: torch.Tensor | None = None
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -55,17 +55,8 @@ class Voice:
             raise ValueError(f"voice {self.name!r}: codes out of range 0 to 32767")
         if not self.text.strip():
             raise ValueError(f"voice {self.name!r}: needs the transcript of its clip")
-        mel = self.mel
-        if mel is not None and (
-            mel.ndim != 2
-            or 0 in mel.shape
-            or not mel.is_floating_point()
-            or not mel.isfinite().all()
-        ):
-            shape = f"{tuple(mel.shape)} {mel.dtype}"
-            raise ValueError(
-                f"voice {self.name!r}: a log-mel is (num_mels, T) finite numbers, not {shape}"
-            )
+        if self.spectrum is not None:
+            check_spectrum(self.spectrum, self.name)
 
     def save(self, path: str | Path) -> None:
         """Writes the voice file, whole or not at all."""
@@ -80,8 +71,8 @@ class Voice:
         }
         with atomic_path(path) as temporary:
             tensors = {"codes": self.codes.to("cpu", torch.int16).contiguous()}
-            if self.mel is not None:
-                tensors["mel"] = self.mel.to("cpu", torch.float16).contiguous()
+            if self.spectrum is not None:
+                tensors["spectrum"] = self.spectrum.to("cpu", torch.float32).contiguous()
             write_state(temporary, tensors, metadata)
 
     @classmethod
@@ -204,6 +195,14 @@ def check_name(name: str) -> None:
         raise ValueError(f"voice name {name!r}: {NAME_RULE}")
 
 
+def check_spectrum(spectrum: torch.Tensor, name: str) -> None:
+    """Raises ValueError unless a voice's average spectrum is a row of finite numbers."""
+    is_row = spectrum.ndim == 1 and spectrum.numel() > 1 and spectrum.is_floating_point()
+    if not (is_row and spectrum.isfinite().all()):
+        shape = f"{tuple(spectrum.shape)} {spectrum.dtype}"
+        raise ValueError(f"voice {name!r}: a spectrum is (num_mels,) finite numbers, not {shape}")
+
+
 def _from_metadata(metadata: dict[str, str], tensors: dict[str, torch.Tensor], path: Path) -> Voice:
     codes = tensors["codes"]
     try:
@@ -217,7 +216,7 @@ def _from_metadata(metadata: dict[str, str], tensors: dict[str, torch.Tensor], p
             language=metadata["language"],
             codec_id=metadata["codec_id"],
             source_samples=int(metadata["source_samples"]),
-            mel=tensors.get("mel"),
+            spectrum=tensors.get("spectrum"),
         )
     except KeyError as error:
         raise ValueError(f"{path}: a voice file without {error}; make it again") from None

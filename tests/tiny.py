@@ -48,7 +48,7 @@ def codec_config(
     causal: bool = True,
     harmonic_source: bool = False,
     noise_source: bool = False,
-    voice_reader: bool = False,
+    equalizer: float = 0.0,
 ) -> CodecConfig:
     return CodecConfig.from_dict(
         {
@@ -72,7 +72,7 @@ def codec_config(
                 "embed_dim": 32, "num_layers": 1, "num_heads": 2, "causal": causal,
                 "harmonic_source": harmonic_source,
                 "noise_source": noise_source,
-                "voice_reader": voice_reader,
+                "equalizer": equalizer,
             },
         }
     )  # fmt: skip
@@ -93,11 +93,11 @@ def codec(
     causal: bool = True,
     harmonic_source: bool = False,
     noise_source: bool = False,
-    voice_reader: bool = False,
+    equalizer: float = 0.0,
 ) -> RedCodec:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = codec_config(causal, harmonic_source, noise_source, voice_reader)
+        config = codec_config(causal, harmonic_source, noise_source, equalizer)
         return RedCodec(config).eval()
 
 
@@ -161,11 +161,11 @@ def scripted_engine(
     causal: bool = True,
     max_waiting: int = 1_000,
     runs_ahead: bool | None = None,
-    voice_reader: bool = False,
+    equalizer: float = 0.0,
 ) -> Engine:
     runner = ScriptedRunner(llm(), num_slots, max_rows)
     runner.lengths.extend(lengths)
-    codec_runner = CodecRunner(codec(causal=causal, voice_reader=voice_reader), num_slots)
+    codec_runner = CodecRunner(codec(causal=causal, equalizer=equalizer), num_slots)
     ahead = RUNS_AHEAD if runs_ahead is None else runs_ahead
     return Engine(runner, codec_runner, max_waiting, ahead)
 
@@ -179,9 +179,9 @@ def script_turns(engine: Engine, *lengths: int | None) -> ScriptedRunner:
     return runner
 
 
-def write_checkpoint(folder: Path, seed: int = 0, voice_reader: bool = False) -> Path:
+def write_checkpoint(folder: Path, seed: int = 0, equalizer: float = 0.0) -> Path:
     """A whole checkpoint folder, as small as can be."""
-    sounds = codec(seed, voice_reader=voice_reader)
+    sounds = codec(seed, equalizer=equalizer)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config_llm.json", {"llm_models": dataclasses.asdict(llm_config())})
     _write_json(folder / "config_codec.json", {"codec": dataclasses.asdict(sounds.config)})

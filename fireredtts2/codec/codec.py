@@ -5,24 +5,25 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from fireredtts2.audio import resample
 from fireredtts2.codec.decoder import AcousticDecoder
 from fireredtts2.codec.encoder import SslAdaptor, WhisperEncoder
+from fireredtts2.codec.equalizer import average_spectrum, gains_between
 from fireredtts2.codec.mel import LogMel
 from fireredtts2.codec.precision import exact_convolutions
 from fireredtts2.codec.resampling import ResidualDownConv, UpConv
 from fireredtts2.codec.rvq import ResidualVQ
 from fireredtts2.codec.state import DecoderState
-from fireredtts2.codec.voice_reader import VoiceReader
 from fireredtts2.config import (
     ENCODE_CHUNK_S,
     INPUT_RATE_HZ,
     INPUT_SAMPLES_PER_FRAME,
+    OUTPUT_RATE_HZ,
     STEPS_PER_FRAME,
     CodecConfig,
 )
 
 CHUNK_SAMPLES = ENCODE_CHUNK_S * INPUT_RATE_HZ
-VOICE_SAMPLES = 10 * INPUT_RATE_HZ  # of a clip, that a voice is read from
 CHUNKS_AT_ONCE = 8  # bounds the memory of a long clip's encoding
 
 
@@ -52,11 +53,7 @@ class RedCodec(nn.Module):
         self.rvq = ResidualVQ(config.rvq)
         self.upsample = UpConv(config.upsample)
         self.semantic_decoder = SslAdaptor(config.semantic_decoder)
-        decoder = config.acoustic_decoder
-        self.acoustic_decoder = AcousticDecoder(decoder)
-        self.voice_reader = (
-            VoiceReader(config.ssl.num_mels, decoder.embed_dim) if decoder.voice_reader else None
-        )
+        self.acoustic_decoder = AcousticDecoder(config.acoustic_decoder)
 
     @property
     def num_codebooks(self) -> int:
@@ -118,48 +115,51 @@ class RedCodec(nn.Module):
         branches = [self.ssl_adaptor(semantic), self.acoustic_encoder(mel)]
         return self.downsample(torch.cat(branches, dim=-1))
 
-    @exact_convolutions
-    @torch.inference_mode()
-    def read_voice(self, mel: Tensor) -> Tensor | None:
-        """What the decoder shall know of a speaker, (B, D).
-
-        None where the codec has no voice reader, as the published one: its decoder needs nothing.
-
-        Args:
-            mel: (B, num_mels, T) log-mel of a clip at 100 Hz, from `mel`.
-        """
-        return None if self.voice_reader is None else self.voice_reader(mel.float())
-
-    @torch.inference_mode()
-    def voice_mel(self, audio: Tensor) -> Tensor | None:
-        """What a voice file keeps of a clip for `read_voice`, (num_mels, T) float16 on the CPU.
-
-        None where the codec has no voice reader.
-
-        Args:
-            audio: (samples,) at 16 kHz, of which the first 10 s are heard.
-        """
-        if self.voice_reader is None:
-            return None
-        device = next(self.parameters()).device
-        return self.mel(audio[None, :VOICE_SAMPLES].to(device))[0].half().cpu()
-
     # --- Decoding -----------------------------------------------------------------------------
 
     @exact_convolutions
     @torch.inference_mode()
-    def decode(self, codes: Tensor, voice: Tensor | None = None) -> Tensor:
+    def decode(self, codes: Tensor, gains: Tensor | None = None) -> Tensor:
         """Decodes whole clips: codes (B, q <= Q, T) to audio (B, 1920 * T) at 24 kHz.
 
-        `voice` (B, D) is what `read_voice` says of each clip's speaker; None for nothing.
+        `gains` (B, bins) are each voice's, from `equalization`; None for none.
         """
         self._check_codes(codes)
-        return self.acoustic_decoder(self._upsampled(codes), voice)
+        return self.acoustic_decoder(self._upsampled(codes), gains)
+
+    @torch.inference_mode()
+    def spectrum(self, audio: Tensor) -> Tensor | None:
+        """What `equalization` shall know of a voice's clip: its average spectrum, (num_mels,).
+
+        None where the codec has no equaliser, as the published one: it needs none.
+
+        Args:
+            audio: (samples,) at 16 kHz.
+        """
+        if not self.config.acoustic_decoder.equalizer:
+            return None
+        return average_spectrum(self.mel(audio[None])[0])
+
+    @torch.inference_mode()
+    def equalization(self, spectrum: Tensor, codes: Tensor) -> Tensor | None:
+        """What a voice is decoded with, (bins,); None where the codec has no equaliser.
+
+        Args:
+            spectrum: (num_mels,) of its clip, from `spectrum`.
+            codes: (q, T) of the clip.
+        """
+        strength = self.config.acoustic_decoder.equalizer
+        if not strength:
+            return None
+        heard = resample(self.decode(codes[None])[0].cpu(), OUTPUT_RATE_HZ, INPUT_RATE_HZ)
+        made = average_spectrum(self.mel(heard[None].to(codes.device))[0])
+        num_bins = self.acoustic_decoder.isift.istft.num_bins
+        return gains_between(made, spectrum.to(made.device), strength, num_bins)
 
     def initial_state(self, batch: int, max_frames: int) -> DecoderState:
         """A fresh streaming state for `batch` rows of at most `max_frames` frames.
 
-        Its `voice` may be filled with what `read_voice` gives.
+        Its `gains` may be filled with what `equalization` gives.
         """
         return self.acoustic_decoder.initial_state(batch, max_frames * STEPS_PER_FRAME)
 

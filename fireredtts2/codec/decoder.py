@@ -189,7 +189,7 @@ class AcousticDecoder(nn.Module):
             ],
             overlap=self.isift.istft.initial_state(batch),
             source=None if self.source is None else self.source.initial_state(batch),
-            voice=zeros(dim) if self.config.voice_reader else None,
+            gains=zeros(self.isift.istft.num_bins) + 1 if self.config.equalizer else None,
         )
 
     def _upsamples(self) -> Iterable[CausalUpsample]:
@@ -209,16 +209,11 @@ class AcousticDecoder(nn.Module):
         return self.noise.drawn(start, num_steps, temperature)
 
     def hidden(
-        self,
-        x: Tensor,
-        state: DecoderState | None = None,
-        noise: Tensor | None = None,
-        voice: Tensor | None = None,
+        self, x: Tensor, state: DecoderState | None = None, noise: Tensor | None = None
     ) -> Tensor:
         """(B, T at 50 Hz, D) to hidden states (B, 2 * T, D) at 100 Hz.
 
         `noise` is of these 2 * T steps, from `noise_from`; a decoder with a noise source needs it.
-        `voice` (B, D) is what a voice reader says of each row's speaker; None for nothing.
         """
         x = x.transpose(1, 2)
         tails = state.upsample if state is not None else (None, None)
@@ -227,16 +222,14 @@ class AcousticDecoder(nn.Module):
         x = x.transpose(1, 2)
         if self.noise is not None:
             x = x + self.noise.into_backbone(noise)
-        if voice is not None:
-            x = x + voice[:, None]
         return self.backbone(x, state)
 
     def stream(self, x: Tensor, state: DecoderState) -> Tensor:
         """Adds whole frames; returns the samples they complete, 480 * T, untrimmed."""
         num_steps = 2 * x.shape[1]
         noise = self.noise_from(state.steps, num_steps)
-        hidden = self.hidden(x, state, noise, state.voice)
-        spectrum = self._spectrum(hidden, state.source, noise=noise)
+        hidden = self.hidden(x, state, noise)
+        spectrum = equalized(self._spectrum(hidden, state.source, noise=noise), state.gains)
         audio = self.isift.istft(spectrum, state.overlap, state.steps)
         state.steps += num_steps
         state.live += num_steps
@@ -246,24 +239,28 @@ class AcousticDecoder(nn.Module):
         """The samples still open after the last frame, untrimmed."""
         return self.isift.istft.flush(state.overlap, state.steps)
 
-    def forward(self, x: Tensor, voice: Tensor | None = None) -> Tensor:
-        """The whole clip at once; `voice` as in `hidden`."""
+    def forward(self, x: Tensor, gains: Tensor | None = None) -> Tensor:
+        """The whole clip at once; `gains` (B, bins) of an equaliser's, None for none."""
         start = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         noise = self.noise_from(start, 2 * x.shape[1])
-        return self.audio(self.hidden(x, None, noise, voice), noise=noise)
+        return self.audio(self.hidden(x, None, noise), noise=noise, gains=gains)
 
     def audio(
-        self, hidden: Tensor, excitation: Excitation | None = None, noise: Tensor | None = None
+        self,
+        hidden: Tensor,
+        excitation: Excitation | None = None,
+        noise: Tensor | None = None,
+        gains: Tensor | None = None,
     ) -> Tensor:
         """A whole clip's hidden states (B, T, D) at 100 Hz to its audio (B, 240 * T).
 
         `excitation` is for a harmonic source, as in `HarmonicSource.forward`; `noise` is what
-        `hidden` was given.
+        `hidden` was given, and `gains` as in `forward`.
         """
         istft = self.isift.istft
         steps = torch.zeros(hidden.shape[0], dtype=torch.long, device=hidden.device)
         state = istft.initial_state(hidden.shape[0])
-        spectrum = self._spectrum(hidden, None, excitation, noise)
+        spectrum = equalized(self._spectrum(hidden, None, excitation, noise), gains)
         body = istft(spectrum, state, steps)
         audio = torch.cat([body, istft.flush(state, steps + hidden.shape[1])], dim=1)
         return audio[:, istft.trim_samples : -istft.trim_samples]
@@ -280,3 +277,8 @@ class AcousticDecoder(nn.Module):
         if self.source is not None:
             spectrum = self.source(hidden, spectrum, state, excitation)
         return spectrum
+
+
+def equalized(spectrum: Tensor, gains: Tensor | None) -> Tensor:
+    """Spectra (B, T, bins) times each row's gains (B, bins), where there are any."""
+    return spectrum if gains is None else spectrum * gains[:, None]

@@ -31,6 +31,11 @@ class Istft(nn.Module):
     def trim_samples(self) -> int:
         return (self.fft_size - self.hop_samples) // 2
 
+    @property
+    def num_bins(self) -> int:
+        """Of a spectrum."""
+        return self.fft_size // 2 + 1
+
     def initial_state(self, batch: int) -> TailState:
         frames = torch.zeros(batch, self.fft_size, HOPS_PER_WINDOW - 1, device=self.window.device)
         return TailState(frames)

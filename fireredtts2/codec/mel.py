@@ -12,6 +12,7 @@ from fireredtts2.config import INPUT_RATE_HZ, MEL_FFT_SIZE, MEL_HOP_SAMPLES
 LINEAR_HZ_PER_MEL = 200 / 3  # Slaney's scale is linear up to 1 kHz, then logarithmic
 BREAK_HZ = 1_000.0
 LOG_STEP = math.log(6.4) / 27
+LOG_MEL_SCALE = 4.0  # decades of power in one unit
 DYNAMIC_RANGE = 8.0  # decades below the loudest bin that are kept
 
 
@@ -69,4 +70,4 @@ class LogMel(nn.Module):
         power = spectrum[..., :-1].abs().square()
         log_mel = (self.filters.T @ power).clamp(min=1e-10).log10()
         floor = log_mel.amax(dim=(1, 2), keepdim=True) - DYNAMIC_RANGE
-        return (torch.maximum(log_mel, floor) + 4) / 4
+        return (torch.maximum(log_mel, floor) + 4) / LOG_MEL_SCALE

@@ -102,8 +102,8 @@ class DecoderState:
 
     Attributes:
         steps: (B,) int64, decoder steps (100 Hz) that each row has taken.
-        voice: (B, D), what a voice reader said of each row's speaker, zeros where nobody told;
-            None where the decoder has none.
+        gains: (B, bins) of each row's equaliser, 1 where nothing is to be changed; None where the
+            decoder has none.
         live: no row has taken more steps than this; bounds the attended length on the host.
     """
 
@@ -113,7 +113,7 @@ class DecoderState:
     attention: list[AttentionState]
     overlap: TailState
     source: SourceState | None
-    voice: Tensor | None = None
+    gains: Tensor | None = None
     live: int = 0
 
     @property
@@ -129,8 +129,8 @@ class DecoderState:
             tail.reset(row)
         if self.source is not None:
             self.source.reset(row)
-        if self.voice is not None:
-            self.voice[row] = 0
+        if self.gains is not None:
+            self.gains[row] = 1
         self.live = int(self.steps.max())
 
     def select(self, rows: Sequence[int], steps: Sequence[int]) -> DecoderState:
@@ -151,7 +151,7 @@ class DecoderState:
             attention=[layer.select(index) for layer in self.attention],
             overlap=self.overlap.select(index),
             source=None if self.source is None else self.source.select(index),
-            voice=None if self.voice is None else self.voice[index],
+            gains=None if self.gains is None else self.gains[index],
             live=max(steps),
         )
 

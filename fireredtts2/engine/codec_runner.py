@@ -37,14 +37,14 @@ class CodecRunner:
         self._state: DecoderState | None = None
         self._steps = [0] * num_slots  # that each slot has decoded
         self._kept: list[list[Tensor]] = [[] for _ in range(num_slots)]
-        self._voices: list[Tensor | None] = [None] * num_slots  # (D,) each
+        self._gains: list[Tensor | None] = [None] * num_slots  # (bins,) each
 
-    def start(self, slot: int, max_frames: int, voice: Tensor | None = None) -> None:
+    def start(self, slot: int, max_frames: int, gains: Tensor | None = None) -> None:
         """Makes a slot fresh for a clip of at most `max_frames` frames.
 
-        `voice` (D,) is what the codec's voice reader says of the speaker; None for nothing.
+        `gains` (bins,) are the codec's equaliser's for the speaker's voice; None for none.
         """
-        self._kept[slot], self._voices[slot] = [], voice
+        self._kept[slot], self._gains[slot] = [], gains
         if not self.can_stream:
             return
         room = -(-max_frames // GROWTH_FRAMES) * GROWTH_FRAMES
@@ -53,8 +53,8 @@ class CodecRunner:
                 self._state = self.codec.initial_state(self._num_slots, room)
             self._state.grow(room * STEPS_PER_FRAME)
             self._state.reset(slot)
-            if voice is not None and self._state.voice is not None:
-                self._state.voice[slot] = voice.to(self._device)
+            if gains is not None and self._state.gains is not None:
+                self._state.gains[slot] = gains.to(self._device)
         self._steps[slot] = 0
 
     def decode(self, slots: Sequence[int], codes: Tensor) -> list[Tensor]:
@@ -93,10 +93,10 @@ class CodecRunner:
         if not self._kept[slot]:
             return torch.zeros(0)
         codes = torch.cat(self._kept[slot], dim=1)
-        voice = self._voices[slot]
-        told = None if voice is None else voice[None].to(self._device)
+        own = self._gains[slot]
+        gains = None if own is None else own[None].to(self._device)
         with self._own_stream():
-            return self.codec.decode(codes[None].to(self._device), told)[0].cpu()
+            return self.codec.decode(codes[None].to(self._device), gains)[0].cpu()
 
     def _own_stream(self) -> AbstractContextManager[object]:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)

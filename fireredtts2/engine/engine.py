@@ -140,7 +140,7 @@ class Engine:
                     request.seed,
                     request.adapter,
                 )
-                self.codec_runner.start(slot.index, request.max_frames, request.voice)
+                self.codec_runner.start(slot.index, request.max_frames, request.gains)
                 slot.is_begun = True
             self._borrow()  # before another job gets the slot that lends
 

@@ -62,7 +62,7 @@ class Request:
         seed: of this request's own random stream.
         max_frames: the end is forced here.
         unspoken_frames: frames at the start that are made but not decoded.
-        voice: (D,), what the codec's voice reader says of the speaker; None for nothing.
+        gains: (bins,) of the codec's equaliser, for the speaker's voice; None for none.
         priority: a higher one is seated first; who waits long rises.
         chunk_frames: the most frames that are decoded at once. Long chunks cost less: in the
             embedded model a frame in a chunk of 16 takes a fifth of one alone, in one of 4 two
@@ -81,7 +81,7 @@ class Request:
     seed: int
     max_frames: int
     unspoken_frames: int = 0
-    voice: Tensor | None = None
+    gains: Tensor | None = None
     priority: int = 0
     chunk_frames: int = LIVE_CHUNK_FRAMES
     max_unread_s: float | None = None

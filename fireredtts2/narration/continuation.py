@@ -25,7 +25,7 @@ class SingleSegment:
         layout: makes the rows.
         before: segments before it.
         codes: the audio (Q, T) to go on from; with none, the segment begins at its beginning.
-        voice: as in `Spoken`, of that audio.
+        gains: as in `Spoken`, of that audio.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class SingleSegment:
         layout: Layout,
         before: Sequence[Spoken],
         codes: Tensor | None,
-        voice: Tensor | None = None,
+        gains: Tensor | None = None,
     ) -> None:
         if codes is not None and codes.shape[1] <= CUT_FRAMES:
             raise ValueError(
@@ -41,7 +41,7 @@ class SingleSegment:
             )
         self.layout = layout
         self._before = before
-        self._codes, self._voice = codes, voice
+        self._codes, self._gains = codes, gains
 
     @property
     def unspoken_frames(self) -> int:
@@ -65,9 +65,9 @@ class SingleSegment:
         cut = self._codes[:, :-CUT_FRAMES]
         return self.layout.blocks(before, self.layout.spoken(speaker, text, cut))
 
-    def voice(self, speaker: str) -> Tensor | None:
+    def gains(self, speaker: str) -> Tensor | None:
         """Of the audio, whose speaker goes on."""
-        return self._voice
+        return self._gains
 
     def add(self, segment: Spoken) -> None:
         """Nothing follows."""
@@ -106,9 +106,9 @@ class Continuation:
         joined = f"{self._prompt.text[:-1]},{text}" if self._prompt else text
         return self._segment.blocks(speaker, joined, max_frames)
 
-    def voice(self, speaker: str) -> Tensor | None:
+    def gains(self, speaker: str) -> Tensor | None:
         """As of the segment."""
-        return self._segment.voice(speaker)
+        return self._segment.gains(speaker)
 
     def add(self, segment: Spoken) -> None:
         """A first piece in a random voice becomes the prompt of the others."""
@@ -119,4 +119,4 @@ class Continuation:
     def _segment(self) -> SingleSegment:
         if self._prompt is None:
             return SingleSegment(self.layout, [], None)
-        return SingleSegment(self.layout, [], self._prompt.codes, self._prompt.voice)
+        return SingleSegment(self.layout, [], self._prompt.codes, self._prompt.gains)

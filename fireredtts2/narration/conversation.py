@@ -24,14 +24,13 @@ class Spoken:
         speaker: "S1" to "S4".
         text: as the model reads it.
         codes: (Q, T).
-        voice: (D,), what the codec's voice reader says of the speaker; None where there is none,
-            or nothing that it could read.
+        gains: (bins,) of the codec's equaliser, for this voice; None for none.
     """
 
     speaker: str
     text: str
     codes: Tensor
-    voice: Tensor | None = None
+    gains: Tensor | None = None
 
 
 class Context(Protocol):
@@ -43,7 +42,7 @@ class Context(Protocol):
     def min_frames(self) -> int: ...
     def check(self, speaker: str, text: str, max_frames: int) -> None: ...
     def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]: ...
-    def voice(self, speaker: str) -> Tensor | None: ...
+    def gains(self, speaker: str) -> Tensor | None: ...
     def add(self, segment: Spoken) -> None: ...
 
 
@@ -76,7 +75,7 @@ class Conversation:
         self.trained_rows = trained_rows
         self._prompts: list[Rows] = []
         self._turns: list[Rows] = []
-        self._told: dict[str, Spoken] = {}  # of each speaker the longest prompt with a voice
+        self._equalized: dict[str, Spoken] = {}  # of each speaker the longest prompt with gains
         for prompt in prompts:
             self.add_prompt(prompt)
 
@@ -93,19 +92,19 @@ class Conversation:
     def add_prompt(self, prompt: Spoken) -> None:
         """One more voice, or segment, that stays."""
         self._prompts.append(self._rows(prompt))
-        held = self._told.get(prompt.speaker)
+        held = self._equalized.get(prompt.speaker)
         is_longer = held is None or held.codes.shape[1] < prompt.codes.shape[1]
-        if prompt.voice is not None and is_longer:
-            self._told[prompt.speaker] = prompt
+        if prompt.gains is not None and is_longer:
+            self._equalized[prompt.speaker] = prompt
 
     def drop_last(self) -> None:
         """Takes the newest turn back; nothing happens where none is in the window."""
         if self._turns:
             self._turns.pop()
 
-    def voice(self, speaker: str) -> Tensor | None:
-        """What a voice reader says of a speaker (D,); None for a voice that nobody gave."""
-        return self._told[speaker].voice if speaker in self._told else None
+    def gains(self, speaker: str) -> Tensor | None:
+        """The equaliser's for a speaker, (bins,), by the longest prompt; None for none."""
+        return self._equalized[speaker].gains if speaker in self._equalized else None
 
     def check(self, speaker: str, text: str, max_frames: int) -> None:
         """Raises ValueError where the turn could not be spoken, whatever is said before it."""

@@ -112,15 +112,20 @@ class Prompter:
             text,
             codec_id=self.codec_id,
             source_samples=len(audio),
-            mel=self.codec.voice_mel(audio),
+            spectrum=self.spectrum(audio),
         )
 
-    def read(self, mel: Tensor | None) -> Tensor | None:
-        """What the codec's voice reader says of a clip's log-mel, (D,); None where it has none."""
-        if mel is None:
+    def spectrum(self, audio: Tensor) -> Tensor | None:
+        """Audio (samples,) at 16 kHz to its average spectrum (num_mels,), for an equaliser."""
+        spectrum = self.codec.spectrum(audio.float().to(next(self.codec.parameters()).device))
+        return None if spectrum is None else spectrum.cpu()
+
+    def gains(self, codes: Tensor, spectrum: Tensor | None) -> Tensor | None:
+        """The equaliser's (bins,) for a voice of a clip; None for a codec, or a voice, without."""
+        if spectrum is None:
             return None
-        told = self.codec.read_voice(mel[None].to(next(self.codec.parameters()).device))
-        return None if told is None else told[0]
+        device = next(self.codec.parameters()).device
+        return self.codec.equalization(spectrum, codes[: self.num_codebooks].to(device))
 
     def voice(self, voice: VoiceLike) -> Voice:
         """The voice of this name, or this voice, checked."""
@@ -145,8 +150,9 @@ class Prompter:
     def from_voice(self, speaker: str, voice: VoiceLike) -> Spoken:
         """A voice as what `speaker` said before."""
         chosen = self.voice(voice)
-        text, told = self.frontend.prepare(chosen.text), self.read(chosen.mel)
-        return Spoken(speaker_name(speaker), text, chosen.codes, told)
+        text = self.frontend.prepare(chosen.text)
+        gains = self.gains(chosen.codes, chosen.spectrum)
+        return Spoken(speaker_name(speaker), text, chosen.codes, gains)
 
     def from_cast(
         self,
@@ -213,7 +219,7 @@ class Prompter:
 
     def from_segment(self, segment: Segment | Turn) -> Spoken:
         """A segment of a caller's own context."""
-        codes, told = segment.codes, None
+        codes, gains = segment.codes, None
         if codes is None:
             if segment.audio is None or not segment.text.strip():
                 raise ValueError(f"a segment of {segment.speaker} needs its text and its audio")
@@ -227,10 +233,11 @@ class Prompter:
             mono = wave if wave.ndim == 1 else wave[0]  # SPEC 6: of several channels the first
             audio = resample(mono, rate_hz, INPUT_RATE_HZ)
             check_prompt(audio, name=f"segment of {segment.speaker}")
-            codes, told = self.encode(audio), self.read(self.codec.voice_mel(audio))
+            codes = self.encode(audio)
+            gains = self.gains(codes, self.spectrum(audio))
         elif codes.ndim != 2 or codes.shape[0] < self.num_codebooks:
             raise ValueError(
                 f"codes of shape {tuple(codes.shape)}; expected ({self.num_codebooks}, frames)"
             )
         text = self.frontend.prepare(segment.text)
-        return Spoken(speaker_name(segment.speaker), text, codes.to(torch.int64), told)
+        return Spoken(speaker_name(segment.speaker), text, codes.to(torch.int64), gains)

@@ -47,9 +47,9 @@ def sound(samples: np.ndarray, begin: int, end: int, length: int) -> np.ndarray:
     return audio
 
 
-def read_codes(work: Path, kind: str = "codes") -> Iterator[tuple[int, np.ndarray]]:
-    """(clip id, codes (Q, frames) int16) of every tokenised clip, or of every "disguised" one."""
-    for path in sorted(work.glob(f"{kind}_[0-9][0-9][0-9].npz")):
+def read_codes(work: Path) -> Iterator[tuple[int, np.ndarray]]:
+    """(clip id, codes (Q, frames) int16) of every tokenised clip."""
+    for path in sorted(work.glob("codes_[0-9][0-9][0-9].npz")):
         shard = np.load(path)
         parts = np.split(shard["codes"], np.cumsum(shard["frames"])[:-1], axis=1)
         yield from zip(map(int, shard["clip"]), parts, strict=True)

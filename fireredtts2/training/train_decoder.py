@@ -7,8 +7,7 @@ most (paper, section 2.1: perceptual loss in the last steps).
 from __future__ import annotations
 
 import copy
-from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,9 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from fireredtts2.codec import RedCodec
-from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codec.adversarial import Remade, remade, windows
-from fireredtts2.training.content_loss import ContentLoss, heard_at
+from fireredtts2.training.content_loss import ContentLoss
 from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.run import run
@@ -30,7 +29,6 @@ from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 # turns as well as short ones.
 CROP_FRAMES = (12, 20, 40, 75, 120)
 LINEAR_WINDOWS = (1024, 2048)
-VOICE_SECONDS = (2.0, 3.5, 5.0)  # of the clip that tells a voice
 AVERAGE_SHARE = 0.01  # of each step in the averaged weights
 
 
@@ -52,7 +50,6 @@ class DecoderTrainConfig:
     excitation_weight: float = 5.0  # where the decoder has a harmonic source
     linear_weight: float = 10.0
     content_weight: float = 0.0  # of what Whisper hears; see `ContentLoss`
-    voiceless_share: float = 0.15  # of crops without a voice, where the decoder has a voice reader
     takes: int = 1  # 2 where the decoder has a noise source: see `spectral_losses.energy_distance`
     # NOTE: both are of means over all discriminators and layers, where others take sums.
     adversarial_weight: float = 4.0
@@ -62,77 +59,38 @@ class DecoderTrainConfig:
     seed: int = 0
 
 
-@dataclass(frozen=True)
-class Crops:
-    """A batch for stage two.
-
-    Attributes:
-        codes: (B, Q, t).
-        audio: (B, 1920 * t), what they shall sound like.
-        voices: (B, n), sound of other clips of the same speakers.
-    """
-
-    codes: Tensor
-    audio: Tensor
-    voices: Tensor
-
-
 class CodesData:
-    """Clips with their codes and their sound.
+    """Clips with their codes and their sound."""
 
-    Args:
-        work: a prepared folder.
-        held_out: those that are held out, in place of those that are not.
-        disguises: codes of clips in another voice, by id, as long as their own.
-        disguised_share: of crops that come with such codes, where their clip has them.
-    """
-
-    def __init__(
-        self,
-        work: Path,
-        held_out: bool = False,
-        disguises: Mapping[int, np.ndarray] | None = None,
-        disguised_share: float = 0.0,
-    ) -> None:
+    def __init__(self, work: Path, held_out: bool = False, below: int = 2**62) -> None:
+        """Those that are held out or those that are not, with ids below a bound."""
         self.rows = read_index(work)
         self.samples = open_samples(work)
-        self.items = [item for item in read_codes(work) if is_held_out(item[0]) == held_out]
-        self.disguises, self.disguised_share = disguises or {}, disguised_share
-        self._by_speaker: dict[str, list[int]] = defaultdict(list)  # numbers of items
-        for number, (clip, _) in enumerate(self.items):
-            self._by_speaker[self._speaker(clip)].append(number)
-        # A speaker of many clips is heard oftener, but not as many times as there are clips.
-        counts = Counter({name: len(own) for name, own in self._by_speaker.items()})
-        self._weights = np.array([counts[self._speaker(clip)] ** -0.25 for clip, _ in self.items])
+        self.items = [
+            item
+            for item in read_codes(work)
+            if is_held_out(item[0]) == held_out and item[0] < below
+        ]
 
-    def batches(self, frames_per_step: int, seed: int) -> Iterator[Crops]:
-        """Endless batches; B * t is near `frames_per_step`."""
+    def batches(self, frames_per_step: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
+        """Endless (codes (B, Q, t), audio (B, 1920 * t)); B * t is near `frames_per_step`."""
         rng = np.random.default_rng(seed)
-        num_frames = np.array([codes.shape[1] for _, codes in self.items])
-        lengths = [frames for frames in CROP_FRAMES if frames <= num_frames.max()]
+        longest = max(codes.shape[1] for _, codes in self.items)
+        lengths = [frames for frames in CROP_FRAMES if frames <= longest]
         while True:
             frames = int(rng.choice(lengths))
-            voice_samples = int(rng.choice(VOICE_SECONDS) * OUTPUT_RATE_HZ)
-            weights = self._weights * (num_frames >= frames)
-            size = max(1, frames_per_step // frames)
-            chosen = rng.choice(len(self.items), size, p=weights / weights.sum())
-            crops = [self._crop(self.items[i], frames, rng) for i in chosen]
-            voices = [self._voice(i, voice_samples, rng) for i in chosen]
-            yield Crops(
+            long_enough = [item for item in self.items if item[1].shape[1] >= frames]
+            chosen = rng.choice(len(long_enough), max(1, frames_per_step // frames))
+            crops = [self._crop(long_enough[i], frames, rng) for i in chosen]
+            yield (
                 torch.from_numpy(np.stack([codes for codes, _ in crops])).long(),
                 torch.from_numpy(np.stack([audio for _, audio in crops])),
-                torch.from_numpy(np.stack(voices)),
             )
-
-    def _speaker(self, clip: int) -> str:
-        return str(self.rows[clip].get("speaker", clip))
 
     def _crop(
         self, item: tuple[int, np.ndarray], frames: int, rng: np.random.Generator
     ) -> tuple[np.ndarray, np.ndarray]:
         clip, codes = item
-        if clip in self.disguises and rng.random() < self.disguised_share:
-            codes = self.disguises[clip]
         # Half of the crops begin where the clip does, as every streamed turn does.
         first = 0 if rng.random() < 0.5 else int(rng.integers(codes.shape[1] - frames + 1))
         row = self.rows[clip]
@@ -141,18 +99,6 @@ class CodesData:
         end = min(begin + size, row["samples"])
         audio = sound(self.samples, row["offset"] + begin, row["offset"] + end, size)
         return codes[:, first : first + frames], audio
-
-    def _voice(self, number: int, size: int, rng: np.random.Generator) -> np.ndarray:
-        """(size,) of another clip of an item's speaker; of its own where there is no other.
-
-        A clip that is too short comes again until it is long enough.
-        """
-        others = [i for i in self._by_speaker[self._speaker(self.items[number][0])] if i != number]
-        row = self.rows[self.items[int(rng.choice(others)) if others else number][0]]
-        first = int(rng.integers(max(0, row["samples"] - size) + 1))
-        length = min(size, row["samples"])
-        begin = row["offset"] + first
-        return np.resize(sound(self.samples, begin, begin + length, length), size)
 
 
 class StageTwo:
@@ -165,8 +111,6 @@ class StageTwo:
         self.content_loss = ContentLoss(codec.ssl, codec.config.ssl.num_mels)
         codec.requires_grad_(False)
         self.trained = [codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder]
-        if codec.voice_reader is not None:
-            self.trained.append(codec.voice_reader)
         for part in self.trained:
             part.requires_grad_(True)
         self.average = copy.deepcopy(codec).eval().requires_grad_(False)
@@ -184,30 +128,19 @@ class StageTwo:
     def adversarial(self) -> bool:
         return self.step_count >= self.config.adversarial_from_step
 
-    def made(self, crops: Crops, takes: int = 1) -> Remade:
-        """A batch decoded, with gradients."""
+    def made(self, codes: Tensor, audio: Tensor, takes: int = 1) -> Remade:
+        """Codes (B, Q, t) decoded, with gradients, beside what they mean, (B, 1920 * t)."""
         precision = None if self.adversarial else torch.bfloat16
-        codes = crops.codes[:, : self._drawn_codebooks()]
-        voices = self._voices(crops.voices)
-        return remade(self.codec, codes, crops.audio, precision, takes, self.generator, voices)
+        return remade(self.codec, codes, audio, precision, takes, self.generator)
 
-    def _voices(self, audio: Tensor) -> Tensor | None:
-        """What the voice reader says of clips (B, n), with zeros in place of some voices."""
-        reader = self.codec.voice_reader
-        if reader is None:
-            return None
-        voices = reader(self.codec.mel(heard_at(audio)))
-        told = torch.rand(len(audio), 1, generator=self.generator) >= self.config.voiceless_share
-        return voices * told
-
-    def step(self, crops: Crops) -> dict[str, float]:
-        config, audio = self.config, crops.audio
+    def step(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
+        config = self.config
         if self.step_count < config.discriminators_alone:
-            return self._judge_only(crops)
+            return self._judge_only(codes, audio)
         factor = trapezoid(self.step_count, config.warmup_steps, config.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
-        made = self.made(crops, config.takes)
+        made = self.made(codes[:, : self._drawn_codebooks()], audio, config.takes)
         mel, linear = self.spectral_loss(made.audio, audio)
         first = made.audio[: len(audio)]
         losses = {"mel": config.mel_weight * mel, "linear": config.linear_weight * linear}
@@ -248,10 +181,10 @@ class StageTwo:
             "judged": judged,
         }
 
-    def _judge_only(self, crops: Crops) -> dict[str, float]:
+    def _judge_only(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
         with torch.no_grad():
-            made = self.made(crops).audio
-        judged = self._train_discriminators(*self._windows(made, crops.audio))
+            made = self.made(codes[:, : self._drawn_codebooks()], audio).audio
+        judged = self._train_discriminators(*self._windows(made, audio))
         self.step_count += 1
         return {"judged": judged.item()}
 
@@ -295,4 +228,4 @@ def train(stage: StageTwo, data: CodesData, out: Path) -> None:
     """Runs to `total_steps` or `max_seconds`, saving to `out` on the way."""
     config = stage.config
     batches = data.batches(config.frames_per_step, config.seed + stage.step_count)
-    run(stage, lambda: stage.step(next(batches)), config, out)
+    run(stage, lambda: stage.step(*next(batches)), config, out)

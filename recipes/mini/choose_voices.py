@@ -34,7 +34,7 @@ from fireredtts2.training.corpus import (
     read_index,
 )
 from fireredtts2.voices import Voice
-from recipes.mini.export import clip_at_16_khz, may_be_prompt
+from recipes.mini.export import may_be_prompt
 from recipes.mini.settings import settings
 from recipes.mini.train_llm import MODEL
 
@@ -76,7 +76,7 @@ class Chooser:
         near = []
         for row in self._candidates(speaker):
             voice = self._voice(row)
-            audio = self.tts.codec.decode(self._heard(voice)[None], self._told(voice))[0].numpy()
+            audio = self.tts.codec.decode(self._heard(voice)[None])[0].numpy()
             near.append((profile.similarity(self._embedding(audio)), row["id"], voice))
         near.sort(key=lambda one: -one[0])
         scored = [(self._score(voice, profile), voice) for _, _, voice in near[:FINALISTS]]
@@ -117,12 +117,7 @@ class Chooser:
             text=row["text"],
             codec_id=self.tts.voices.codec_id,
             source_samples=row["samples"] * INPUT_RATE_HZ // OUTPUT_RATE_HZ,
-            mel=self.tts.codec.voice_mel(clip_at_16_khz(row, self.samples)),
         )
-
-    def _told(self, voice: Voice) -> torch.Tensor | None:
-        """What the decoder is told of the speaker, (1, D)."""
-        return None if voice.mel is None else self.tts.codec.read_voice(voice.mel[None])
 
     def _heard(self, voice: Voice) -> torch.Tensor:
         """The codes (Q, T) that the language model reads."""

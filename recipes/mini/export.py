@@ -16,24 +16,14 @@ from collections import defaultdict
 from collections.abc import Container
 from pathlib import Path
 
-import numpy as np
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from fireredtts2.atomic_file import atomic_path
-from fireredtts2.audio_decoding import resample_array
 from fireredtts2.checkpoint import codec_fingerprint
-from fireredtts2.codec import RedCodec
-from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ, CodecConfig
-from fireredtts2.training.corpus import (
-    Row,
-    is_held_out,
-    open_samples,
-    read_codes,
-    read_index,
-    sound,
-)
+from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
+from fireredtts2.training.corpus import Row, is_held_out, read_codes, read_index
 from fireredtts2.voices import Voice
 from recipes.mini.settings import settings
 from recipes.mini.train_llm import MODEL
@@ -94,15 +84,8 @@ def voice_clips(work: Path, tokenised: Container[int]) -> dict[str, Row]:
     }
 
 
-def clip_at_16_khz(row: Row, samples: np.ndarray) -> Tensor:
-    """A clip's sound (n,) as the codec hears it."""
-    audio = sound(samples, row["offset"], row["offset"] + row["samples"], row["samples"])
-    return torch.from_numpy(resample_array(audio, OUTPUT_RATE_HZ, INPUT_RATE_HZ))
-
-
 def write_voices(work: Path, model: Path, codec_id: str) -> None:
-    codes, samples = dict(read_codes(work)), open_samples(work)
-    codec = RedCodec(CodecConfig.from_dict(settings()["codec"]))  # whose log-mels need no weights
+    codes = dict(read_codes(work))
     (model / "voices").mkdir(exist_ok=True)
     for speaker, row in voice_clips(work, codes).items():
         voice = Voice(
@@ -111,7 +94,6 @@ def write_voices(work: Path, model: Path, codec_id: str) -> None:
             text=row["text"],
             codec_id=codec_id,
             source_samples=row["samples"] * INPUT_RATE_HZ // OUTPUT_RATE_HZ,
-            mel=codec.voice_mel(clip_at_16_khz(row, samples)),
         )
         voice.save(model / "voices" / f"{voice.name}.safetensors")
 

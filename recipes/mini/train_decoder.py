@@ -14,24 +14,23 @@ from pathlib import Path
 
 import torch
 
-from fireredtts2.training.corpus import read_codes
 from fireredtts2.training.train_decoder import CodesData, DecoderTrainConfig, StageTwo, train
 from recipes.mini.settings import settings
 from recipes.mini.tokenise import frozen_codec
+from recipes.mini.vary import FIRST_VARIED_ID
 
 
 def main(work_dir: str, seconds: str = "inf") -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work, out = Path(work_dir), Path(work_dir) / "codec_stage2.pt"
     torch.manual_seed(0)
-    values = dict(settings()["train_decoder"])
-    share = values.pop("disguised_share")
+    values = settings()["train_decoder"]
     config = DecoderTrainConfig(**{**values, "codebooks": tuple(values["codebooks"])})
     stage = StageTwo(frozen_codec(work), replace(config, max_seconds=float(seconds)))
     if out.exists():
         stage.load(torch.load(out, weights_only=True))
-    data = CodesData(work, disguises=dict(read_codes(work, "disguised")), disguised_share=share)
-    train(stage, data, out)
+    # Resampled clips are not the sound that a voice shall have.
+    train(stage, CodesData(work, below=FIRST_VARIED_ID), out)
 
 
 if __name__ == "__main__":

@@ -70,18 +70,18 @@ def test_greedy_frames_are_those_of_the_uncached_model():
 
 
 @pytest.mark.parametrize("causal", [True, False], ids=["streamed", "at the end"])
-def test_every_request_sounds_like_its_own_voice(causal: bool):
-    """Three in two slots, so that one comes after another; the last one has no voice."""
-    engine = scripted_engine([6, 6, 6], num_slots=2, causal=causal, voice_reader=True)
+def test_every_request_has_its_own_voices_gains(causal: bool):
+    """Three in two slots, so that one comes after another; the last one has none."""
+    engine = scripted_engine([6, 6, 6], num_slots=2, causal=causal, equalizer=1.0)
     codec = engine.codec_runner.codec
     generator = torch.Generator().manual_seed(4)
-    dim = codec.config.acoustic_decoder.embed_dim
-    voices = [torch.randn(dim, generator=generator) for _ in range(2)] + [None]
-    asked = [request(seed=seed, voice=voice) for seed, voice in enumerate(voices)]
+    bins = codec.acoustic_decoder.isift.istft.num_bins
+    voices = [0.5 + torch.rand(bins, generator=generator) for _ in range(2)] + [None]
+    asked = [request(seed=seed, gains=gains) for seed, gains in enumerate(voices)]
     heard = run(engine, *asked)
-    for one, audio, voice in zip(asked, heard, voices, strict=True):
-        told = None if voice is None else voice[None]
-        assert (audio - codec.decode(one.codes[None], told)[0]).abs().max() < 1e-5
+    for one, audio, gains in zip(asked, heard, voices, strict=True):
+        row = None if gains is None else gains[None]
+        assert (audio - codec.decode(one.codes[None], row)[0]).abs().max() < 1e-5
     plain = codec.decode(asked[0].codes[None])[0]
     assert (heard[0] - plain).abs().max() > 1e-3
 

@@ -48,25 +48,25 @@ def test_blocks_joined_are_the_layout_of_the_specification():
     assert torch.equal(rows.mask, expected.mask)
 
 
-def test_a_speaker_sounds_like_the_longest_prompt_that_told_of_a_voice():
-    told = [torch.full((4,), float(number)) for number in range(3)]
-    short, long = (Spoken("S2", "Hm.", codes(n), v) for n, v in ((3, told[0]), (9, told[1])))
+def test_a_speaker_is_equalized_by_the_longest_prompt_that_has_gains():
+    gains = [torch.full((4,), float(number)) for number in range(3)]
+    short, long = (Spoken("S2", "Hm.", codes(n), v) for n, v in ((3, gains[0]), (9, gains[1])))
     conversation = Conversation(LAYOUT, [short, long], MAX_ROWS)
-    assert conversation.voice("S1") is None
-    assert conversation.voice("S2") is told[1]
-    conversation.add_prompt(Spoken("S2", "Longer, but its voice is not known.", codes(30)))
-    conversation.add_prompt(Spoken("S1", "Hi.", codes(2), told[2]))
-    conversation.add(Spoken("S3", "A turn.", codes(40), told[0]))
-    assert conversation.voice("S2") is told[1]
-    assert conversation.voice("S1") is told[2]
-    assert conversation.voice("S3") is None
+    assert conversation.gains("S1") is None
+    assert conversation.gains("S2") is gains[1]
+    conversation.add_prompt(Spoken("S2", "Longer, but without gains.", codes(30)))
+    conversation.add_prompt(Spoken("S1", "Hi.", codes(2), gains[2]))
+    conversation.add(Spoken("S3", "A turn.", codes(40), gains[0]))
+    assert conversation.gains("S2") is gains[1]
+    assert conversation.gains("S1") is gains[2]
+    assert conversation.gains("S3") is None
 
 
-def test_a_voice_that_goes_on_is_the_prompts():
-    told = torch.ones(4)
-    assert SingleSegment(LAYOUT, [], codes(9), told).voice("S1") is told
-    assert Continuation(LAYOUT, Spoken("S1", "A prompt.", codes(9), told)).voice("S1") is told
-    assert Continuation(LAYOUT, None).voice("S1") is None
+def test_what_goes_on_is_equalized_as_its_prompt():
+    gains = torch.ones(4)
+    assert SingleSegment(LAYOUT, [], codes(9), gains).gains("S1") is gains
+    assert Continuation(LAYOUT, Spoken("S1", "A prompt.", codes(9), gains)).gains("S1") is gains
+    assert Continuation(LAYOUT, None).gains("S1") is None
 
 
 def test_long_conversation_slides_and_prompts_stay():

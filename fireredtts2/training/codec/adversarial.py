@@ -14,13 +14,11 @@ from fireredtts2.training.codec.precision import computing_in
 from fireredtts2.training.excitation import excitation_loss, measure_excitation
 
 
-def decoded(
-    codec: RedCodec, codes: Tensor, precision: torch.dtype | None, voices: Tensor | None = None
-) -> Tensor:
+def decoded(codec: RedCodec, codes: Tensor, precision: torch.dtype | None) -> Tensor:
     """Codes (B, q, t) to audio (B, 1920 * t), with gradients; as `hidden_states`, and the sound."""
     start = torch.zeros(len(codes), dtype=torch.long, device=codes.device)
     noise = codec.acoustic_decoder.noise_from(start, STEPS_PER_FRAME * codes.shape[2])
-    hidden = hidden_states(codec, codes, precision, noise, voices)
+    hidden = hidden_states(codec, codes, precision, noise)
     return codec.acoustic_decoder.audio(hidden, noise=noise)
 
 
@@ -44,21 +42,18 @@ def remade(
     precision: torch.dtype | None,
     takes: int = 1,
     generator: torch.Generator | None = None,
-    voices: Tensor | None = None,
 ) -> Remade:
     """Codes (B, q, t) decoded as `decoded`, but excited as `real` (B, 1920 * t) is.
 
     So envelopes are learnt for the right pitch, and the pitch from what is measured. Where the
     decoder has a noise source, every one of the `takes` has noise of its own, drawn by `generator`.
-    `voices` (B, D) is what a voice reader said of each speaker, with gradients.
     """
     decoder, noise = codec.acoustic_decoder, None
     if decoder.noise is not None:
         start = torch.randint(PERIOD_STEPS, (takes * len(codes),), generator=generator)
         num_steps = STEPS_PER_FRAME * codes.shape[2]
         noise = decoder.noise_from(start.to(codes.device), num_steps, temperature=1.0)
-    voices = None if voices is None else voices.repeat(takes, 1)
-    hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise, voices)
+    hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise)
     if decoder.source is None:
         return Remade(decoder.audio(hidden, None, noise), None)
     with torch.no_grad():
@@ -72,7 +67,6 @@ def hidden_states(
     codes: Tensor,
     precision: torch.dtype | None,
     noise: Tensor | None = None,
-    voices: Tensor | None = None,
 ) -> Tensor:
     """Codes (B, q, t) to the decoder's last hidden states (B, 8 * t, D) in float32.
 
@@ -80,11 +74,11 @@ def hidden_states(
         codec: whose decoder is causal, at 24 kHz.
         codes: of the first q codebooks.
         precision: of the layers, None for float32.
-        noise: as in `AcousticDecoder.hidden`, and so `voices`.
+        noise: as in `AcousticDecoder.hidden`.
     """
     values = codec.rvq.decode(codes).transpose(1, 2)
     with computing_in(codes.device, precision):
-        hidden = codec.acoustic_decoder.hidden(codec.upsample(values), None, noise, voices)
+        hidden = codec.acoustic_decoder.hidden(codec.upsample(values), None, noise)
     # NOTE: float32 from here on: the head's phases turn more than once.
     return hidden.float()
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
 import torch
 from torch import Tensor
 
 from fireredtts2.codec import RedCodec
-from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codec.adversarial import decoded, remade
-from fireredtts2.training.codec.batches import VALIDATION, CropPlace, CropPlan, crop_audio
+from fireredtts2.training.codec.batches import CropPlace, CropPlan, crop_audio
 from fireredtts2.training.codec.codes import CodeReader
 from fireredtts2.training.codec.quantization import Uses
 from fireredtts2.training.codec.read_ahead import ReadAhead
@@ -22,9 +19,6 @@ from fireredtts2.training.content_loss import ContentLoss
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 
 LINEAR_WINDOWS = (1024, 2048)
-VOICE_FRAMES = 40  # of a sound, that its voice is read from
-VOICELESS_SHARE = 0.15  # of crops, whose decoder is told no voice
-VOICES = 3  # as a number for draws, beside those of the plan
 
 
 class DecoderStage:
@@ -73,16 +67,12 @@ class DecoderStage:
 
     def losses(self, number: int, step: int, generator: torch.Generator, exact: bool) -> StepLosses:
         loss = self.recipe.loss
-        places, audio, heard = self.read(number)
+        places, audio = self.read(number)
         codes, real = self.codes.crops(places, self.device), audio.to(self.device)
-        voices = self._voices(heard)
-        if voices is not None:
-            drawn = torch.rand(len(voices), 1, generator=generator)
-            voices = voices * (drawn >= VOICELESS_SHARE).to(self.device)
         drawn = int(torch.randint(len(self.codebooks), (), generator=generator))
         precision = None if exact else self.recipe.precision
         codes = codes[:, : self.codebooks[drawn]]
-        made = remade(self.codec, codes, real, precision, loss.takes, generator, voices)
+        made = remade(self.codec, codes, real, precision, loss.takes, generator)
         mel, linear = self.loss(made.audio, real)
         first_take = made.audio[: len(real)]
         parts = {"mel": loss.mel_weight * mel, "linear": loss.linear_weight * linear}
@@ -92,32 +82,9 @@ class DecoderStage:
             parts["content"] = loss.content_weight * self.content_loss(first_take, real)
         return StepLosses(parts, first_take, real)
 
-    def _read(self, number: int) -> tuple[list[CropPlace], Tensor, Tensor | None]:
+    def _read(self, number: int) -> tuple[list[CropPlace], Tensor]:
         places = self.plan.places(number)
-        rng = np.random.default_rng([self.recipe.run.seed, number, VOICES])
-        return places, crop_audio(self.reader, places), self._heard(places, rng)
-
-    def _heard(self, places: Sequence[CropPlace], rng: np.random.Generator) -> Tensor | None:
-        """Any part of each crop's sound, (B, samples) at 16 kHz, for a codec with a voice reader.
-
-        Who speaks in other sounds is not known here.
-        """
-        if self.codec.voice_reader is None:
-            return None
-        lasts = [max(0, place.sound.num_frames - VOICE_FRAMES) for place in places]
-        parts = [
-            self.reader.window(
-                place.sound, int(rng.integers(last + 1)), VOICE_FRAMES, INPUT_RATE_HZ
-            )
-            for place, last in zip(places, lasts, strict=True)
-        ]
-        return torch.from_numpy(np.stack(parts))
-
-    def _voices(self, heard: Tensor | None) -> Tensor | None:
-        """What the voice reader says of sounds, (B, D)."""
-        if heard is None or self.codec.voice_reader is None:
-            return None
-        return self.codec.voice_reader(self.codec.mel(heard.to(self.device)))
+        return places, crop_audio(self.reader, places)
 
     def learn(self, uses: list[Uses], generator: torch.Generator) -> None:
         """Nothing but the optimizer moves anything here."""
@@ -131,9 +98,7 @@ class DecoderStage:
         places = self.held_out[number : number + 1]
         codes = self.codes.crops(places, self.device)
         real = crop_audio(self.reader, places).to(self.device)
-        rng = np.random.default_rng([self.recipe.run.seed, number, VALIDATION])
-        voices = self._voices(self._heard(places, rng))
-        made = decoded(self.codec, codes[:, : max(self.codebooks)], None, voices)
+        made = decoded(self.codec, codes[:, : max(self.codebooks)], None)
         mel, linear = self.loss(made, real)
         return Judged({"mel": float(mel), "linear": float(linear)}, 1, made, real)
 
@@ -147,7 +112,6 @@ class DecoderStage:
 def freeze(codec: RedCodec) -> RedCodec:
     """Leaves open what decodes: no code changes by it."""
     codec.requires_grad_(False)
-    for part in (codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder, codec.voice_reader):
-        if part is not None:
-            part.requires_grad_(True)
+    for part in (codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder):
+        part.requires_grad_(True)
     return codec

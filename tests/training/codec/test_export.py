@@ -90,18 +90,6 @@ def test_a_noise_source_learns_from_two_takes_and_keeps_its_noise(
     assert {name for name in changed if name.startswith(noise)} == learnt
 
 
-def test_a_voice_reader_learns_from_other_parts_of_each_sound(
-    values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
-) -> None:
-    codec = tiny.codec(voice_reader=True)
-    start = start_with(codec, tiny_checkpoint, tmp_path / "told")
-    recipe = recipe_from(values("two", model__start=str(start)))
-    changed = changed_names(codec, load_codec(CodecRun(recipe).carry_out().path))
-    reader = {name for name in codec.state_dict() if name.startswith("voice_reader.")}
-    assert reader
-    assert reader <= changed
-
-
 def test_two_takes_need_a_noise_source(values: MakeValues) -> None:
     with pytest.raises(
         ValueError, match=r"loss\.takes: 2 given; this codec's decoder has no noise"
