@@ -271,6 +271,15 @@ class TextConfig:
     piece_bytes: int | None = None  # a turn's longest piece; by the published rules if not given
     max_frames_per_unit: float | None = None  # speech slower than this has run away
     min_frames_per_unit: float | None = None  # speech faster than this has lost words
+    proof_takes: int = 1  # the most takes of a piece that a listener judges; 1: it is not asked
+    proof_clearness: float = 0.0  # a take this clear needs no other one: `Listener.clearness`
+
+    def __post_init__(self) -> None:
+        if self.proof_takes < 1 or self.proof_clearness > 0:
+            raise ValueError(
+                f"proof_takes {self.proof_takes}, proof_clearness {self.proof_clearness}: at least "
+                "1, and a log-probability of 0 or below"
+            )
 
     @classmethod
     def from_file(cls, path: str | Path) -> TextConfig:

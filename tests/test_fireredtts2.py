@@ -12,12 +12,15 @@ import numpy as np
 import pytest
 import soundfile
 import torch
+from safetensors.torch import save_file
 
 import fireredtts2
 from fireredtts2 import FireRedTTS2, FireRedTTS2_Stream, Segment, SpeechError, Turn, Voice
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.device import available_devices, resolve_device, resolve_dtype
 from fireredtts2.llm.sampling import SamplingParams
+from fireredtts2.proofing.ctc_aligner import CtcAligner
+from fireredtts2.proofing.listener import Listener
 from fireredtts2.speech import collect
 from tests.tiny import (
     CODEBOOK_SIZE,
@@ -358,6 +361,21 @@ def test_a_voice_is_equalized_where_the_codec_can(tmp_path: Path, clip: Path):
         equalized = tts.codec.decode(turn.codes[None], gains[None])[0]
         assert (turn.audio - equalized).abs().max() < 1e-5
         assert (turn.audio - tts.codec.decode(turn.codes[None])[0]).abs().max() > 1e-3
+
+
+def test_a_checkpoint_may_have_a_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    folder = write_checkpoint(tmp_path / "listened")
+    asked = {"text": {"proof_takes": 2, "proof_clearness": -1.0}}
+    (folder / "config_text.json").write_text(json.dumps(asked))
+    with pytest.raises(ValueError, match=r"listener\.safetensors: no such file.*asks for 2 takes"):
+        FireRedTTS2(folder, device="cpu")
+    save_file(CtcAligner(16).state_dict(), folder / "listener.safetensors")
+    tts = FireRedTTS2(folder, device="cpu")
+    script_turns(tts.studio.engine, *[5, 6, 7])
+    clearness = iter([-3.0, -0.5])
+    monkeypatch.setattr(Listener, "clearness", lambda self, audio, units: next(clearness))
+    assert len(tts.say("Hello.", seed=1).audio) == 6 * FRAME
+    assert len(tts.say("Hello.", seed=1, takes=1).audio) == 7 * FRAME
 
 
 # --- Bad input --------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ LAYERS = {
     "codec": 1,
     "llm": 1,
     "engine": 2,
+    "proofing": 2,
     "training": 2,
     "narration": 3,
     "published_calls": 4,

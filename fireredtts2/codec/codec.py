@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fireredtts2.audio import resample
@@ -24,6 +25,7 @@ from fireredtts2.config import (
 )
 
 CHUNK_SAMPLES = ENCODE_CHUNK_S * INPUT_RATE_HZ
+SAMPLES_PER_SEMANTIC_STEP = INPUT_RATE_HZ // 50
 CHUNKS_AT_ONCE = 8  # bounds the memory of a long clip's encoding
 
 
@@ -114,6 +116,17 @@ class RedCodec(nn.Module):
         """
         branches = [self.ssl_adaptor(semantic), self.acoustic_encoder(mel)]
         return self.downsample(torch.cat(branches, dim=-1))
+
+    @exact_convolutions
+    @torch.inference_mode()
+    def semantic(self, audio: Tensor) -> Tensor:
+        """What the frozen Whisper branch hears: audio (samples,) at 16 kHz to (T at 50 Hz, D)."""
+        num_steps = len(audio) // SAMPLES_PER_SEMANTIC_STEP
+        num_chunks = -(-len(audio) // CHUNK_SAMPLES)
+        padded = F.pad(audio, (0, num_chunks * CHUNK_SAMPLES - len(audio)))
+        chunks = padded.to(next(self.parameters()).device).view(num_chunks, CHUNK_SAMPLES)
+        heard = [self.ssl(self.mel(part)) for part in chunks.split(CHUNKS_AT_ONCE)]
+        return torch.cat(heard).flatten(0, 1)[:num_steps]
 
     # --- Decoding -----------------------------------------------------------------------------
 

@@ -17,6 +17,7 @@ from fireredtts2.narration.errors import SpeechError
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
 from fireredtts2.narration.take import Take, TakeError, Taken, frame_limit
+from fireredtts2.proofing.listener import Listener
 from fireredtts2.speech import AudioChunk, Progress, Turn
 
 CHARACTERS_PER_S = 15.0  # of text read aloud; the first guess, before anything is spoken
@@ -52,6 +53,7 @@ class Narrator:
         on_turn: called with every finished turn; what it holds survives an interruption.
         on_progress: called before and after every turn and with every chunk.
         priority: of what is asked of the engine.
+        listener: judges takes of turns that are held; None for no such judge.
     """
 
     def __init__(
@@ -66,6 +68,7 @@ class Narrator:
         on_turn: Callable[[Turn], None] | None = None,
         on_progress: Callable[[Progress], None] | None = None,
         priority: int = 0,
+        listener: Listener | None = None,
     ) -> None:
         self._engine = engine
         self._context = context
@@ -79,7 +82,7 @@ class Narrator:
         self._spoken_s = 0.0
         self._num_samples = 0
         self._began_s = 0.0
-        self._priority = priority
+        self._priority, self._listener = priority, listener
         self._num_earlier = 0
 
     def resume(self, lines: Sequence[Line], after: Sequence[Turn]) -> None:
@@ -167,6 +170,7 @@ class Narrator:
                     path,
                     self._pace,
                     self._priority,
+                    self._listener,
                 )
                 takes.append((yield from take.run(hold)))
             except (TakeError, RequestFailedError, ValueError) as error:

@@ -32,6 +32,7 @@ class MoreOptionValues(TypedDict, total=False):
     seed: int | None
     turn_limit_ms: float
     max_attempts: int
+    takes: int
     on_runaway: OnRunaway
     reencode_context: bool
     adapter: str
@@ -61,6 +62,9 @@ class Options:
             window that is kept free for the turn.
         max_attempts: how often an empty, failed or runaway turn is tried, each time with other
             random numbers.
+        takes: how often at most a piece of a held turn is spoken until a listener, where the model
+            has one, hears every sound of its text clearly; the clearest take is kept. A checkpoint
+            may name its own number.
         on_runaway: after the last attempt: "error" raises SpeechError, "cut" logs a warning and
             keeps what was made up to the limit; "accept" takes the limit for the wanted length: no
             fault at all.
@@ -76,6 +80,7 @@ class Options:
     seed: int | None = None
     turn_limit_ms: float = DEFAULT_TURN_LIMIT_MS
     max_attempts: int = DEFAULT_MAX_ATTEMPTS
+    takes: int = 1
     on_runaway: OnRunaway = "error"
     reencode_context: bool = False
     adapter: str = ""
@@ -91,6 +96,8 @@ class Options:
             raise ValueError(
                 f"max_attempts {self.max_attempts!r}: must be a whole number, 1 or above"
             )
+        if not isinstance(self.takes, int) or self.takes < 1:
+            raise ValueError(f"takes {self.takes!r}: must be a whole number, 1 or above")
         if self.on_runaway not in get_args(OnRunaway):
             allowed = ", ".join(get_args(OnRunaway))
             raise ValueError(f"on_runaway {self.on_runaway!r}; allowed: {allowed}")

@@ -11,6 +11,7 @@ import torch
 
 from fireredtts2.adapters import Adapter, find_adapter
 from fireredtts2.checkpoint import CheckpointFolder, GenType
+from fireredtts2.codec import RedCodec
 from fireredtts2.config import DEFAULT_TOPK, LLMConfig
 from fireredtts2.engine.front import AnyEngine, Front
 from fireredtts2.engine.loading import build_engine, load_codec, load_fused_llm
@@ -27,6 +28,7 @@ from fireredtts2.narration.narrator import Line, Narrator
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
 from fireredtts2.narration.prompter import Prompter, VoiceLike, speaker_name
+from fireredtts2.proofing.listener import LISTENER_FILE, Listener
 from fireredtts2.script import Script, ScriptTurn
 from fireredtts2.speech import AudioChunk, Progress, Segment, Turn
 
@@ -85,6 +87,22 @@ def read_adapter(
             f"{found.source}: made for the {found.config.gen_type} model; gen_type is {gen_type!r}"
         )
     return found
+
+
+def read_listener(folder: CheckpointFolder, codec: RedCodec) -> Listener | None:
+    """The checkpoint's listener; None where it has none.
+
+    Raises:
+        ValueError: its weights do not fit, or it is asked for and not there.
+    """
+    text, path = folder.text_config, folder.path / LISTENER_FILE
+    if text.proof_takes == 1:
+        return None
+    if not path.is_file():
+        raise ValueError(
+            f"{path}: no such file; config_text.json asks for {text.proof_takes} takes"
+        )
+    return Listener.from_file(path, codec, text.proof_clearness)
 
 
 def named_adapters(
@@ -147,6 +165,7 @@ class Studio:
         text = folder.text_config
         self._typesetter = Typesetter(self.prompter.frontend, text.piece_bytes)
         self._pace = Pace(text.max_frames_per_unit, text.min_frames_per_unit)
+        self._takes, self._listener = text.proof_takes, read_listener(folder, self.codec)
         tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
         if tokenizer.vocab_size > config.text_vocab_size:
             raise ValueError(
@@ -196,7 +215,7 @@ class Studio:
             # The published default is taken by models with fewer codes too.
             if isinstance(value, int) and value > max(num_codes, DEFAULT_TOPK):
                 raise ValueError(f"{name} {value}: this model has {num_codes} codes to choose from")
-        options = Options.from_keywords({**self._advised, **given})
+        options = Options.from_keywords({"takes": self._takes, **self._advised, **given})
         known = self.engine.model_runner.adapter_numbers
         if options.adapter not in known:
             names = ", ".join(name for name in known if name) or "none"
@@ -297,6 +316,7 @@ class Studio:
             on_turn=direction.on_turn,
             on_progress=direction.on_progress,
             priority=direction.priority,
+            listener=self._listener,
         )
         narrator.check(lines)
         narrator.resume(lines, direction.after)

@@ -7,6 +7,7 @@ any more in the ways that show at its start (empty, or too short); a whole clip 
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Generator
 from contextlib import closing
 from dataclasses import dataclass
@@ -26,6 +27,7 @@ from fireredtts2.engine.request import (
 from fireredtts2.narration.conversation import Context
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
+from fireredtts2.proofing.listener import Listener
 
 logger = logging.getLogger(__name__)
 
@@ -76,6 +78,7 @@ class Take:
         path: of this piece among all, for its random numbers.
         pace: how long a text may take.
         priority: among the requests that wait.
+        listener: judges whole takes; None for no such judge.
     """
 
     def __init__(
@@ -88,8 +91,10 @@ class Take:
         path: tuple[int, ...],
         pace: Pace,
         priority: int = 0,
+        listener: Listener | None = None,
     ) -> None:
         self._engine = engine
+        self._text, self._listener = text, listener
         self._priority = priority
         self._options = options
         self._path = path
@@ -105,13 +110,43 @@ class Take:
         """Yields audio (n,); returns the codes.
 
         Args:
-            hold: let nothing out before the whole take is known to be good.
+            hold: let nothing out before the whole take is known to be good; a listener then has
+                the piece spoken again where it does not hear all of it clearly.
 
         Raises:
             TakeError: every attempt was empty, failed or ran away.
         """
+        if not hold or self._listener is None or self._options.takes == 1:
+            return (yield from self._spoken(hold, 0))
+        taken = self._clearest(self._listener)
+        yield taken.audio
+        return taken
+
+    def _clearest(self, listener: Listener) -> Taken:
+        """The first take that is clear, or the clearest of as many as there may be."""
+        best, best_clearness, asked = None, -math.inf, self._asked
+        for number in range(self._options.takes):
+            try:
+                taken = drained(self._spoken(True, number * self._options.max_attempts))
+            except TakeError:
+                if best is None:
+                    raise
+                continue  # what there is already is better than nothing
+            clearness = listener.clearness(taken.audio, self._text)
+            logger.debug("take %d: clearness %.2f", number + 1, clearness)
+            if best is None or clearness > best_clearness:
+                best, best_clearness, asked = taken, clearness, self._asked
+            if clearness >= listener.is_clear:
+                break
+        assert best is not None
+        self._asked = asked
+        return best
+
+    def _spoken(self, hold: bool, first_attempt: int) -> Generator[Tensor, None, Taken]:
+        """One take, whose attempts are numbered from `first_attempt` on."""
         for attempt in range(self._options.max_attempts):
-            request = self._request(attempt, WHOLE_CHUNK_FRAMES if hold else LIVE_CHUNK_FRAMES)
+            number = first_attempt + attempt
+            request = self._request(number, WHOLE_CHUNK_FRAMES if hold else LIVE_CHUNK_FRAMES)
             self._asked = request
             audio: list[Tensor] = []
             num_out = 0
@@ -184,3 +219,13 @@ class Take:
         if request.num_spoken < self._fewest_frames:
             return Verdict("the speech is too short for its text")
         return Verdict()
+
+
+def drained(audio: Generator[Tensor, None, Taken]) -> Taken:
+    """What a take comes to, whose audio nobody hears piece by piece."""
+    while True:
+        try:
+            next(audio)
+        except StopIteration as end:
+            taken: Taken = end.value
+            return taken

@@ -29,16 +29,9 @@ from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.english.number_words import Reading
 from fireredtts2.normalize import normalize
 from fireredtts2.pronunciation import Pronouncer
+from fireredtts2.proofing.ctc_aligner import CtcAligner, best_path, sound_classes
 from fireredtts2.training.corpus import is_held_out, open_samples, read_index
-from recipes.mini.ctc_aligner import (
-    CtcAligner,
-    best_path,
-    sound_classes,
-    sound_errors,
-    step_classes,
-    unit_at,
-    unit_starts,
-)
+from recipes.mini.unit_times import sound_errors, step_classes, unit_at, unit_starts
 
 PRONUNCIATIONS = "fireredtts2/models/mini/pronunciations.txt.gz"
 SAMPLES_PER_STEP = OUTPUT_RATE_HZ // 50
@@ -173,8 +166,9 @@ def align(model: CtcAligner, clips: list[Clip]) -> Iterator[tuple[Clip, np.ndarr
     for batch in _batches(clips, random.Random(0)):
         log_probs, _ = log_probs_of(model, batch)
         for clip, row in zip(batch, log_probs.numpy(), strict=True):
-            spans, confidence = best_path(row[: len(clip.features)], sound_classes(clip.units))
-            if confidence > 0:
+            spans, best = best_path(row[: len(clip.features)], sound_classes(clip.units))
+            if len(best):
+                confidence = float(np.exp(best).mean())
                 yield clip, unit_starts(clip.units, spans, clip.is_quiet), confidence
 
 

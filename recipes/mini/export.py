@@ -23,6 +23,7 @@ from torch import Tensor
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.checkpoint import codec_fingerprint
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
+from fireredtts2.proofing.listener import LISTENER_FILE
 from fireredtts2.training.corpus import Row, is_held_out, read_codes, read_index
 from fireredtts2.voices import Voice
 from recipes.mini.settings import settings
@@ -46,6 +47,13 @@ def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def write_llm(state: dict[str, Tensor], model: Path) -> None:
     with atomic_path(model / "llm.safetensors") as temporary:
+        save_file(stored(state), temporary)
+
+
+def write_listener(work: Path, model: Path) -> None:
+    """The aligner of step 6, which hears whether a take says its text."""
+    state = torch.load(work / "align_model.pt", weights_only=True)
+    with atomic_path(model / LISTENER_FILE) as temporary:
         save_file(stored(state), temporary)
 
 
@@ -104,6 +112,7 @@ def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     llm = torch.load(work / "llm.pt", weights_only=True)["average"]
     save_file(codec, model / "codec.safetensors")
     write_llm(llm, model)
+    write_listener(work, model)
     write_configs(model, llm["text_embeddings.weight"].shape[0])
     write_voices(work, model, codec_fingerprint(codec))
     size = sum(path.stat().st_size for path in model.rglob("*") if path.is_file())

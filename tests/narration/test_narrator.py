@@ -61,6 +61,66 @@ def test_whole_is_the_collected_stream():
         assert torch.equal(one.codes, other.codes)
 
 
+class Ear:
+    """A listener that finds takes as clear as it is told, one after the other."""
+
+    is_clear = -1.0
+
+    def __init__(self, *clearness: float) -> None:
+        self.clearness_left = list(clearness)
+        self.heard: list[tuple[torch.Tensor, str]] = []
+
+    def clearness(self, audio: torch.Tensor, units: str) -> float:
+        self.heard.append((audio, units))
+        return self.clearness_left.pop(0)
+
+
+def heard_by(ear: Ear, lengths: Sequence[int | None], hold: bool = True, **options) -> list[Turn]:
+    chosen = Options.from_keywords({"seed": 5, "turn_limit_ms": LIMIT_MS, "takes": 3, **options})
+    engine = scripted_engine(lengths)
+    conversation = Conversation(LAYOUT, [], engine.model_runner.max_rows)
+    told = Narrator(engine, conversation, chosen, lambda audio: audio, listener=ear)  # type: ignore[arg-type]
+    return collect(told.narrate(LINES[:2], hold)).turns
+
+
+def test_a_piece_is_spoken_again_until_the_listener_hears_all_of_it():
+    ear = Ear(-2.0, -0.5, -1.0)
+    turns = heard_by(ear, [4, 6, 5])
+    assert list(map(frames_of, turns)) == [6, 5]
+    assert [units for _, units in ear.heard] == ["One.", "One.", "Two."]
+    assert torch.equal(ear.heard[1][0], turns[0].audio)
+
+
+def test_where_no_take_is_clear_the_clearest_is_kept():
+    ear = Ear(-5.0, -2.0, -3.0, -0.9)
+    assert list(map(frames_of, heard_by(ear, [4, 6, 5, 7]))) == [6, 7]
+    assert not ear.clearness_left
+
+
+def test_the_first_take_is_the_one_without_a_listener():
+    first = heard_by(Ear(0.0, 0.0), [4, 6])
+    alone = collect(chunks([4, 6], hold=True, lines=LINES[:2])).turns
+    assert all(torch.equal(one.codes, other.codes) for one, other in zip(first, alone, strict=True))
+
+
+@pytest.mark.parametrize(("hold", "options"), [(False, {}), (True, {"takes": 1})])
+def test_nobody_listens_to_a_stream_or_to_one_take(hold: bool, options: dict):
+    ear = Ear()
+    assert list(map(frames_of, heard_by(ear, [4, 6], hold, **options))) == [4, 6]
+    assert not ear.heard
+
+
+def test_a_failed_take_does_not_lose_the_one_before():
+    ear = Ear(-2.0, -3.0, 0.0)
+    turns = heard_by(ear, [4, None, 5, 6], max_attempts=1)
+    assert list(map(frames_of, turns)) == [4, 6]  # the second ran away, the third was less clear
+
+
+def test_where_the_first_take_fails_the_turn_does():
+    with pytest.raises(SpeechError, match="did not end the turn"):
+        heard_by(Ear(), [None], max_attempts=1)
+
+
 def test_an_error_of_the_engine_keeps_the_finished_turns(monkeypatch: pytest.MonkeyPatch):
     engine = scripted_engine([4, 6, 5])
 

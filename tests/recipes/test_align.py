@@ -10,15 +10,17 @@ import numpy as np
 import pytest
 import torch
 
-from recipes.mini import align
-from recipes.mini.ctc_aligner import (
-    MIN_PAUSE_STEPS,
+from fireredtts2.proofing.ctc_aligner import (
     NO_SOUND,
     SOUND_CLASSES,
     SOUNDS,
     CtcAligner,
     best_path,
     sound_classes,
+)
+from recipes.mini import align
+from recipes.mini.unit_times import (
+    MIN_PAUSE_STEPS,
     sound_errors,
     step_classes,
     unit_at,
@@ -38,18 +40,18 @@ def log_probs_for(steps: list[int], probability: float = 0.9) -> np.ndarray:
 def test_best_path_finds_the_spans_of_the_sounds():
     b, k = SOUND_CLASSES["B"], SOUND_CLASSES["K"]
     steps = [NO_SOUND, b, b, NO_SOUND, k, k, k, NO_SOUND]
-    spans, confidence = best_path(log_probs_for(steps), np.array([b, k]))
+    spans, best = best_path(log_probs_for(steps), np.array([b, k]))
     np.testing.assert_array_equal(spans, [[1, 2], [4, 6]])
-    assert confidence == pytest.approx(0.9)
+    assert np.exp(best) == pytest.approx(0.9)
 
 
 def test_best_path_keeps_the_order_against_the_evidence():
     b, k, s = (SOUND_CLASSES[unit] for unit in "BKS")
-    spans, confidence = best_path(log_probs_for([b, b, b, b, s, s]), np.array([b, k, s]))
+    spans, best = best_path(log_probs_for([b, b, b, b, s, s]), np.array([b, k, s]))
     assert (spans[:-1, 1] < spans[1:, 0]).all()
     assert spans[0, 0] == 0
     assert spans[2, 1] == 5
-    assert confidence == pytest.approx(0.6, abs=0.01)  # nothing speaks for the second one
+    assert np.exp(best) == pytest.approx([0.9, 0.0, 0.9], abs=0.01)  # nothing speaks for the second
 
 
 def test_best_path_takes_equal_neighbours_apart():
@@ -59,9 +61,8 @@ def test_best_path_takes_equal_neighbours_apart():
 
 
 def test_more_sounds_than_steps_cannot_be_aligned():
-    spans, confidence = best_path(log_probs_for([1, 2]), np.array([1, 2, 3]))
-    assert len(spans) == 0
-    assert confidence == 0.0
+    spans, best = best_path(log_probs_for([1, 2]), np.array([1, 2, 3]))
+    assert len(spans) == len(best) == 0
 
 
 def test_sounds_meet_midway():

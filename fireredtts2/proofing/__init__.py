@@ -1,0 +1,1 @@
+"""Hearing whether what was spoken says its text."""

@@ -1,0 +1,84 @@
+"""A listener beside the model: whether every sound of a text is heard in a take.
+
+A small language model sometimes mumbles a word. Its likelihoods tell little of that; an ear tells
+more. The codec's own Whisper branch hears the take, the aligner over its features looks for each
+sound of the text where it fits best, and the least clear place is what a take is judged by.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from fireredtts2.audio import resample
+from fireredtts2.codec import RedCodec
+from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
+from fireredtts2.phonemes import LETTERS
+from fireredtts2.proofing.ctc_aligner import SOUND_CLASSES, CtcAligner, best_path
+from fireredtts2.weights import read_state
+
+#: Sounds in a row whose mean clearness counts: one sound is often swallowed, four are a word.
+SOUNDS_TOGETHER = 4
+LISTENER_FILE = "listener.safetensors"
+
+
+class Listener:
+    """Judges takes of a model that reads phonemes.
+
+    Args:
+        codec: whose Whisper branch hears.
+        aligner: over its features.
+        is_clear: the clearness of a take that needs no other one.
+    """
+
+    def __init__(self, codec: RedCodec, aligner: CtcAligner, is_clear: float) -> None:
+        self._codec, self._aligner = codec, aligner.eval().requires_grad_(False)
+        self.is_clear = is_clear
+
+    @classmethod
+    def from_file(cls, path: Path, codec: RedCodec, is_clear: float) -> Listener:
+        """Reads an aligner's weights.
+
+        Raises:
+            ValueError: damaged, or of another size.
+        """
+        state = read_state(path)
+        aligner = CtcAligner(codec.config.ssl.embed_dim)
+        try:
+            aligner.load_state_dict({name: value.float() for name, value in state.items()})
+        except RuntimeError as error:
+            raise ValueError(f"{path}: not this codec's listener: {error}") from None
+        return cls(codec, aligner.to(next(codec.parameters()).device), is_clear)
+
+    @torch.inference_mode()
+    def clearness(self, audio: Tensor, units: str) -> float:
+        """The least mean log-probability of `SOUNDS_TOGETHER` sounds in a row, at their best steps.
+
+        0 is perfectly clear, also where there are no sounds to be heard; -inf where the sounds do
+        not fit into the audio. Letters of words that have no pronunciation are not looked for.
+
+        Args:
+            audio: (n,) float32 at 24 kHz on the CPU.
+            units: the text as the model reads it.
+        """
+        known = (
+            SOUND_CLASSES[unit] for unit in units if unit not in LETTERS and unit in SOUND_CLASSES
+        )
+        classes = np.fromiter(known, np.int64)
+        if not len(classes):
+            return 0.0
+        heard = resample(audio, OUTPUT_RATE_HZ, INPUT_RATE_HZ)
+        if not len(heard):
+            return -np.inf
+        features = self._codec.semantic(heard)[None]
+        log_probs = self._aligner(
+            features, torch.tensor([features.shape[1]], device=features.device)
+        )
+        _, best = best_path(log_probs[0].cpu().numpy(), classes)
+        if not len(best):
+            return -np.inf
+        together = min(SOUNDS_TOGETHER, len(best))
+        return float(np.convolve(best, np.full(together, 1 / together), "valid").min())

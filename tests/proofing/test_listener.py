@@ -1,0 +1,105 @@
+"""The listener: how clearly every sound of a text is heard, wherever it lies in the take."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+
+from fireredtts2.codec import RedCodec
+from fireredtts2.proofing.ctc_aligner import NO_SOUND, SOUND_CLASSES, SOUNDS, CtcAligner
+from fireredtts2.proofing.listener import SOUNDS_TOGETHER, Listener
+from tests import tiny
+
+SECOND = torch.zeros(24_000)
+STEPS_A_SECOND = 50
+
+
+class Scripted(CtcAligner):
+    """Hears what it is told: a probability and a class for each step, else no sound."""
+
+    def __init__(self) -> None:
+        super().__init__(16)
+        self.heard: list[tuple[int, float]] = []
+
+    def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
+        steps = [*self.heard, *[(NO_SOUND, 0.99)] * (features.shape[1] - len(self.heard))]
+        classes = torch.tensor([sound for sound, _ in steps])
+        sure = torch.tensor([probability for _, probability in steps])
+        rest = ((1 - sure) / len(SOUNDS))[:, None].expand(-1, 1 + len(SOUNDS)).clone()
+        return rest.scatter(1, classes[:, None], sure[:, None]).log()[None]
+
+
+@pytest.fixture(scope="module")
+def codec() -> RedCodec:
+    return tiny.codec()
+
+
+@pytest.fixture
+def ear() -> Scripted:
+    return Scripted()
+
+
+def steps_of(units: str, probability: float = 0.9) -> list[tuple[int, float]]:
+    """Two steps a sound."""
+    return [(SOUND_CLASSES[unit], probability) for unit in units for _ in range(2)]
+
+
+def test_a_clear_text_is_as_clear_as_its_sounds(codec: RedCodec, ear: Scripted):
+    ear.heard = steps_of("KÆTSBɪG")
+    assert Listener(codec, ear, -1.0).clearness(SECOND, "KÆTS, BɪG.") == pytest.approx(np.log(0.9))
+
+
+def test_the_least_clear_sounds_together_count(codec: RedCodec, ear: Scripted):
+    ear.heard = steps_of("KÆTS") + steps_of("BɪGT", 0.3) + steps_of("KÆTS")
+    clearness = Listener(codec, ear, -1.0).clearness(SECOND, "KÆTS BɪGT KÆTS")
+    assert clearness == pytest.approx(np.log(0.3), abs=1e-4)
+
+
+def test_a_word_that_is_left_out_is_heard_to_be_missing(codec: RedCodec, ear: Scripted):
+    ear.heard = steps_of("KÆTSBɪGT")
+    listener = Listener(codec, ear, -1.0)
+    whole = listener.clearness(SECOND, "KÆTS BɪGT")
+    assert listener.clearness(SECOND, "KÆTS DÔNʧ BɪGT") < whole - 2
+
+
+def test_one_sound_may_be_swallowed(codec: RedCodec, ear: Scripted):
+    ear.heard = steps_of("KÆT") + steps_of("S", 0.05) + steps_of("BɪGT")
+    clearness = Listener(codec, ear, -1.0).clearness(SECOND, "KÆTS BɪGT")
+    assert clearness == pytest.approx((3 * np.log(0.9) + np.log(0.05)) / SOUNDS_TOGETHER, abs=1e-4)
+
+
+def test_letters_and_marks_are_not_looked_for(codec: RedCodec, ear: Scripted):
+    ear.heard = steps_of("KÆTS")
+    listener = Listener(codec, ear, -1.0)
+    assert listener.clearness(SECOND, "KÆTS qzx 你!") == pytest.approx(np.log(0.9))
+    assert listener.clearness(SECOND, "qzx...") == 0.0
+
+
+def test_more_sounds_than_fit_are_not_clear_at_all(codec: RedCodec, ear: Scripted):
+    listener = Listener(codec, ear, -1.0)
+    assert listener.clearness(SECOND, "KÆTS" * STEPS_A_SECOND) == -np.inf
+    assert listener.clearness(torch.zeros(0), "KÆTS") == -np.inf
+
+
+def test_long_takes_are_heard_in_the_codecs_chunks(codec: RedCodec):
+    audio = 0.1 * torch.randn(16_000 * 8, generator=torch.Generator().manual_seed(0))
+    features = codec.semantic(audio)
+    assert features.shape == (8 * STEPS_A_SECOND, 16)
+    first = codec.ssl(codec.mel(audio[None, : 6 * 16_000]))[0]
+    assert torch.allclose(features[: 6 * STEPS_A_SECOND], first, atol=1e-5)
+
+
+def test_it_is_read_from_a_file(codec: RedCodec, tmp_path: Path):
+    path = tmp_path / "listener.safetensors"
+    state = CtcAligner(16).state_dict()
+    save_file({name: value.half() for name, value in state.items()}, path)
+    listener = Listener.from_file(path, codec, -1.5)
+    assert listener.is_clear == -1.5
+    audio = 0.1 * torch.randn(24_000, generator=torch.Generator().manual_seed(0))
+    assert -20 < listener.clearness(audio, "KÆTS") < 0
+    save_file(CtcAligner(24).state_dict(), path)
+    with pytest.raises(ValueError, match=r"listener\.safetensors: not this codec's listener"):
+        Listener.from_file(path, codec, -1.5)
