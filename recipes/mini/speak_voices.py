@@ -2,8 +2,8 @@
 
     python -m recipes.mini.speak_voices CORPUS_DIR TEACHER [PART/PARTS]
 
-What a codec and its voice reader know of voices is what they have heard, and the corpus's own are
-all blends of the teacher's English ones. These speakers have a part of a voice of another language
+What a codec knows of voices is what it has heard, and the corpus's own are all blends of the
+teacher's English ones. These speakers have a part of a voice of another language
 (they speak English), and some lie beyond one voice, away from another. TEACHER is as in
 `speak_lines`, and knows styles of several voices with weights; the sentences are those of
 `sentences.jsonl.xz` that the shards do not say. Several processes share the work. A shard is
