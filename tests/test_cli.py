@@ -408,6 +408,7 @@ def test_ctrl_c_keeps_finished_turns_and_nothing_half(
         (("say", "Hi.", "-o", "a.wav", "--voice", "af_hart"), ExitCode.USAGE, "af_heart"),
         (("say", "Hi.", "-o", "a.wav", "--voice", "x.safetensors"), ExitCode.USAGE, "no such"),
         (("say", "Hi.", "-o", "a.wav", "--temperature", "-1"), ExitCode.USAGE, "temperature"),
+        (("say", "Hi.", "-o", "a.wav", "--takes", "0"), ExitCode.USAGE, "takes"),
         (("say", "Hi.", "-o", "a.wav", "--turn-limit", "0.01"), ExitCode.USAGE, "at least 0.08"),
         (("say", "Hi.", "-o", "a.wav", "--turn-limit", "nan"), ExitCode.USAGE, "--turn-limit nan"),
         (

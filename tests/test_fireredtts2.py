@@ -363,6 +363,25 @@ def test_a_voice_is_equalized_where_the_codec_can(tmp_path: Path, clip: Path):
         assert (turn.audio - tts.codec.decode(turn.codes[None])[0]).abs().max() > 1e-3
 
 
+def test_an_equalised_voice_is_looked_at_once(
+    tmp_path: Path, clip: Path, monkeypatch: pytest.MonkeyPatch
+):
+    folder = write_checkpoint(tmp_path / "equalized", equalizer=1.0)
+    prompter = FireRedTTS2(folder, device="cpu").studio.prompter
+    voices = [prompter.make_voice("anna", clip, text) for text in ("One.", "Two.")]
+    other = Voice("other", voices[0].codes.flip(1), "Three.", spectrum=voices[0].spectrum)
+    decode, decoded = prompter.codec.decode, []
+    monkeypatch.setattr(
+        prompter.codec, "decode", lambda *args: decoded.append(args) or decode(*args)
+    )
+    first, again, third = (prompter.from_voice("S1", one).gains for one in (*voices, other))
+    assert len(decoded) == 2
+    assert first is again
+    assert first is not None
+    assert third is not None
+    assert not torch.equal(first, third)
+
+
 def test_a_checkpoint_may_have_a_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     folder = write_checkpoint(tmp_path / "listened")
     asked = {"text": {"proof_takes": 2, "proof_clearness": -1.0}}

@@ -99,6 +99,15 @@ Topk = Annotated[
         "--topk", help="Draw among this many likeliest codes.", rich_help_panel="Sampling"
     ),
 ]
+Takes = Annotated[
+    int | None,
+    typer.Option(
+        "--takes",
+        help="Speak a piece at most so often, until the model's listener hears all of it; 1 does "
+        "not ask it. Not with --stream.",
+        rich_help_panel="Sampling",
+    ),
+]
 TurnLimit = Annotated[
     float | None,
     typer.Option("--turn-limit", help="Longest turn, in seconds.", rich_help_panel="Sampling"),

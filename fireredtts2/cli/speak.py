@@ -37,6 +37,7 @@ def say(
     seed: options.Seed = None,
     temperature: options.Temperature = None,
     topk: options.Topk = None,
+    takes: options.Takes = None,
     turn_limit: options.TurnLimit = None,
     on_runaway: options.Runaway = options.OnRunaway.error,
     model: options.Model = options.DEFAULT_MODEL,
@@ -64,7 +65,8 @@ def say(
         on_runaway=on_runaway.value,
         adapter=adapter,
     )
-    how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
+    how = given(seed=seed, temperature=temperature, topk=topk, takes=takes)
+    how.update(given(turn_limit_ms=as_ms(turn_limit)))
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)
     production.run(lambda tts, show: tts.stream_say(words, chosen, on_progress=show, **how))
 
@@ -101,6 +103,7 @@ def dialogue(
     seed: options.Seed = None,
     temperature: options.Temperature = None,
     topk: options.Topk = None,
+    takes: options.Takes = None,
     turn_limit: options.TurnLimit = None,
     on_runaway: options.Runaway = options.OnRunaway.error,
     model: options.Model = options.DEFAULT_MODEL,
@@ -129,7 +132,8 @@ def dialogue(
         on_runaway=on_runaway.value,
         adapter=adapter,
     )
-    how = given(seed=seed, temperature=temperature, topk=topk, turn_limit_ms=as_ms(turn_limit))
+    how = given(seed=seed, temperature=temperature, topk=topk, takes=takes)
+    how.update(given(turn_limit_ms=as_ms(turn_limit)))
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)
     production.run(lambda tts, show: tts.stream_dialogue(lines, voices, on_progress=show, **how))
 

@@ -53,7 +53,7 @@ class Speaker:
         voice = Voice("prompt", line.prompt_codes, line.prompt_text, self.language)
         try:
             speech = tts.say(
-                line.text, voice, seed=SEED, on_runaway="cut", turn_limit_ms=MAX_SAMPLE_MS
+                line.text, voice, seed=SEED, on_runaway="cut", turn_limit_ms=MAX_SAMPLE_MS, takes=1
             )
         except (SpeechError, ValueError) as error:
             log.warning("sample %s: %s", line.name, error)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from os import PathLike
 
 import torch
@@ -24,6 +24,7 @@ from fireredtts2.voices import Voice, VoiceLibrary, user_voices_path
 TAG = re.compile(r"\s*\[([^\]\[]*)\]")
 
 VoiceLike = str | Voice
+KNOWN_GAINS = 64  # voices whose equaliser is kept, 2 kB each
 
 
 def speaker_name(speaker: str) -> str:
@@ -72,6 +73,7 @@ class Prompter:
     num_codebooks: int
     library: VoiceLibrary
     frontend: TextFrontend
+    _known_gains: dict[bytes, Tensor | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_checkpoint(cls, folder: CheckpointFolder, device: torch.device) -> Prompter:
@@ -124,8 +126,15 @@ class Prompter:
         """The equaliser's (bins,) for a voice of a clip; None for a codec, or a voice, without."""
         if spectrum is None:
             return None
-        device = next(self.codec.parameters()).device
-        return self.codec.equalization(spectrum, codes[: self.num_codebooks].to(device))
+        heard = codes[: self.num_codebooks]
+        key = heard.numpy().tobytes() + spectrum.numpy().tobytes()
+        # NOTE: kept, for a clip is decoded to know them, and a voice speaks many times.
+        if key not in self._known_gains:
+            device = next(self.codec.parameters()).device
+            while len(self._known_gains) >= KNOWN_GAINS:
+                self._known_gains.pop(next(iter(self._known_gains)), None)
+            self._known_gains[key] = self.codec.equalization(spectrum, heard.to(device))
+        return self._known_gains[key]
 
     def voice(self, voice: VoiceLike) -> Voice:
         """The voice of this name, or this voice, checked."""

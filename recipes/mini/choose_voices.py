@@ -88,7 +88,7 @@ class Chooser:
     def _score(self, voice: Voice, profile: VoiceProfile) -> float:
         """How well the model speaks with a prompt: likeness, less what wrong words weigh."""
         spoken = [
-            self.tts.say(text, voice, seed=seed, on_runaway="cut").audio.numpy()
+            self.tts.say(text, voice, seed=seed, on_runaway="cut", takes=1).audio.numpy()
             for seed, text in enumerate(SENTENCES)
         ]
         likeness = np.mean([profile.similarity(self._embedding(audio)) for audio in spoken])
