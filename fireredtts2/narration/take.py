@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from fireredtts2.config import FRAME_RATE_HZ
+from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.front import AnyEngine
 from fireredtts2.engine.request import (
     LIVE_CHUNK_FRAMES,
@@ -24,6 +25,7 @@ from fireredtts2.engine.request import (
     FinishReason,
     Request,
 )
+from fireredtts2.engine.scheduler import QueueFullError
 from fireredtts2.narration.conversation import Context
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
@@ -124,19 +126,20 @@ class Take:
 
     def _clearest(self, listener: Listener) -> Taken:
         """The first take that is clear, or the clearest of as many as there may be."""
-        best, best_clearness, asked = None, -math.inf, self._asked
+        best, best_rank, asked = None, (False, -math.inf), self._asked
         for number in range(self._options.takes):
             try:
                 taken = drained(self._spoken(True, number * self._options.max_attempts))
-            except TakeError:
+            except (TakeError, RequestFailedError, QueueFullError):
                 if best is None:
                     raise
                 continue  # what there is already is better than nothing
             clearness = listener.clearness(taken.audio, self._text)
             logger.debug("take %d: clearness %.2f", number + 1, clearness)
-            if best is None or clearness > best_clearness:
-                best, best_clearness, asked = taken, clearness, self._asked
-            if clearness >= listener.is_clear:
+            rank = not taken.was_cut, clearness
+            if best is None or rank > best_rank:
+                best, best_rank, asked = taken, rank, self._asked
+            if rank >= (True, listener.is_clear):
                 break
         assert best is not None
         self._asked = asked

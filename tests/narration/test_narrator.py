@@ -8,6 +8,7 @@ import torch
 
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.engine import Engine
+from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.narration.continuation import Continuation
 from fireredtts2.narration.conversation import Conversation, Spoken
 from fireredtts2.narration.errors import SpeechError
@@ -114,6 +115,27 @@ def test_a_failed_take_does_not_lose_the_one_before():
     ear = Ear(-2.0, -3.0, 0.0)
     turns = heard_by(ear, [4, None, 5, 6], max_attempts=1)
     assert list(map(frames_of, turns)) == [4, 6]  # the second ran away, the third was less clear
+
+
+def test_a_take_that_ends_is_better_than_a_clear_one_that_was_cut():
+    ear = Ear(-0.1, -4.0, -3.0, 0.0)
+    turns = heard_by(ear, [None, 5, 7, 6], max_attempts=1, on_runaway="cut")
+    assert list(map(frames_of, turns)) == [7, 6]
+
+
+def test_an_error_after_the_first_take_does_not_lose_it(monkeypatch: pytest.MonkeyPatch):
+    stream, failed = Engine.stream, []
+
+    def once(engine: Engine, request: object):
+        if ear.heard and not failed:
+            failed.append(request)
+            raise RequestFailedError("speech broke off")
+        return stream(engine, request)  # type: ignore[arg-type]
+
+    ear = Ear(-2.0, -3.0, 0.0)
+    monkeypatch.setattr(Engine, "stream", once)
+    assert list(map(frames_of, heard_by(ear, [4, 5, 6]))) == [4, 6]
+    assert failed
 
 
 def test_where_the_first_take_fails_the_turn_does():
