@@ -160,10 +160,18 @@ class RedCodec(nn.Module):
         Args:
             spectrum: (num_mels,) of its clip, from `spectrum`.
             codes: (q, T) of the clip.
+
+        Raises:
+            ValueError: a spectrum of another codec.
         """
         strength = self.config.acoustic_decoder.equalizer
         if not strength:
             return None
+        if spectrum.shape != (self.config.ssl.num_mels,):
+            raise ValueError(
+                f"a voice's spectrum has {tuple(spectrum.shape)} bands, this codec "
+                f"({self.config.ssl.num_mels},): make the voice again from its clip"
+            )
         heard = resample(self.decode(codes[None])[0].cpu(), OUTPUT_RATE_HZ, INPUT_RATE_HZ)
         made = average_spectrum(self.mel(heard[None].to(codes.device))[0])
         num_bins = self.acoustic_decoder.isift.istft.num_bins

@@ -118,7 +118,10 @@ class Take:
         Raises:
             TakeError: every attempt was empty, failed or ran away.
         """
-        if not hold or self._listener is None or self._options.takes == 1:
+        options = self._options
+        # Where the limit is the wanted length, no take says all of its text.
+        is_judged = hold and options.takes > 1 and options.on_runaway != "accept"
+        if self._listener is None or not is_judged:
             return (yield from self._spoken(hold, 0))
         taken = self._clearest(self._listener)
         yield taken.audio

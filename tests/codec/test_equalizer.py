@@ -111,6 +111,11 @@ def test_a_voice_is_decoded_with_what_its_clip_decoded_lacks(codec: RedCodec):
     assert distance(equalized) < 0.6 * distance(plain)
 
 
+def test_a_spectrum_of_another_codec_is_refused(codec: RedCodec):
+    with pytest.raises(ValueError, match=r"has \(80,\) bands, this codec \(16,\): make the voice"):
+        codec.equalization(torch.zeros(80), torch.ones(2, 5, dtype=torch.long))
+
+
 def test_rows_keep_their_own_gains_streamed_and_whole(codec: RedCodec):
     generator = torch.Generator().manual_seed(1)
     codes = torch.randint(tiny.CODEBOOK_SIZE, (2, tiny.NUM_CODEBOOKS, 9), generator=generator)

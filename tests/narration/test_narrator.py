@@ -104,8 +104,12 @@ def test_the_first_take_is_the_one_without_a_listener():
     assert all(torch.equal(one.codes, other.codes) for one, other in zip(first, alone, strict=True))
 
 
-@pytest.mark.parametrize(("hold", "options"), [(False, {}), (True, {"takes": 1})])
-def test_nobody_listens_to_a_stream_or_to_one_take(hold: bool, options: dict):
+@pytest.mark.parametrize(
+    ("hold", "options"),
+    [(False, {}), (True, {"takes": 1}), (True, {"on_runaway": "accept"})],
+    ids=["a stream", "one take", "of a wanted length"],
+)
+def test_nobody_listens_to(hold: bool, options: dict):
     ear = Ear()
     assert list(map(frames_of, heard_by(ear, [4, 6], hold, **options))) == [4, 6]
     assert not ear.heard
