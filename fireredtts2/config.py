@@ -203,8 +203,8 @@ class DecoderConfig:
     causal: bool = True
     harmonic_source: bool = False
     noise_source: bool = False
-    equalizer: float = 0.0
     noise_temperature: float = 1.0
+    equalizer: float = 0.0
 
     def __post_init__(self) -> None:
         check_heads(self.embed_dim, self.num_heads)

@@ -65,8 +65,8 @@ def say(
         on_runaway=on_runaway.value,
         adapter=adapter,
     )
-    how = given(seed=seed, temperature=temperature, topk=topk, takes=takes)
-    how.update(given(turn_limit_ms=as_ms(turn_limit)))
+    limit_ms = as_ms(turn_limit)
+    how = given(seed=seed, temperature=temperature, topk=topk, takes=takes, turn_limit_ms=limit_ms)
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)
     production.run(lambda tts, show: tts.stream_say(words, chosen, on_progress=show, **how))
 
@@ -132,8 +132,8 @@ def dialogue(
         on_runaway=on_runaway.value,
         adapter=adapter,
     )
-    how = given(seed=seed, temperature=temperature, topk=topk, takes=takes)
-    how.update(given(turn_limit_ms=as_ms(turn_limit)))
+    limit_ms = as_ms(turn_limit)
+    how = given(seed=seed, temperature=temperature, topk=topk, takes=takes, turn_limit_ms=limit_ms)
     how.update(on_runaway=on_runaway.value, hold_turns=not stream)
     production.run(lambda tts, show: tts.stream_dialogue(lines, voices, on_progress=show, **how))
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -79,13 +81,10 @@ class RedCodec(nn.Module):
             ValueError: the shape is not (B, samples), or a length is out of range.
         """
         lengths = self._check_lengths(audio, lengths)
-        num_chunks = -(-audio.shape[1] // CHUNK_SAMPLES)
         live = torch.arange(audio.shape[1], device=audio.device) < lengths[:, None]
-        padded = audio.new_zeros(audio.shape[0], num_chunks * CHUNK_SAMPLES)
-        padded[:, : audio.shape[1]] = torch.where(live, audio, 0.0)
-        chunks = padded.reshape(-1, CHUNK_SAMPLES)
-        codes = torch.cat([self._encode_chunks(part) for part in chunks.split(CHUNKS_AT_ONCE)])
-        codes = codes.unflatten(0, (-1, num_chunks)).transpose(1, 2).flatten(2)
+        parts = chunked(torch.where(live, audio, 0.0))
+        codes = torch.cat([self._encode_chunks(part) for part in parts])
+        codes = codes.unflatten(0, (len(audio), -1)).transpose(1, 2).flatten(2)
         num_frames = -(-lengths // INPUT_SAMPLES_PER_FRAME)
         return codes[:, :, : -(-audio.shape[1] // INPUT_SAMPLES_PER_FRAME)], num_frames
 
@@ -121,12 +120,9 @@ class RedCodec(nn.Module):
     @torch.inference_mode()
     def semantic(self, audio: Tensor) -> Tensor:
         """What the frozen Whisper branch hears: audio (samples,) at 16 kHz to (T at 50 Hz, D)."""
-        num_steps = len(audio) // SAMPLES_PER_SEMANTIC_STEP
-        num_chunks = -(-len(audio) // CHUNK_SAMPLES)
-        padded = F.pad(audio, (0, num_chunks * CHUNK_SAMPLES - len(audio)))
-        chunks = padded.to(next(self.parameters()).device).view(num_chunks, CHUNK_SAMPLES)
-        heard = [self.ssl(self.mel(part)) for part in chunks.split(CHUNKS_AT_ONCE)]
-        return torch.cat(heard).flatten(0, 1)[:num_steps]
+        parts = chunked(audio[None].to(next(self.parameters()).device))
+        heard = torch.cat([self.ssl(self.mel(part)) for part in parts])
+        return heard.flatten(0, 1)[: len(audio) // SAMPLES_PER_SEMANTIC_STEP]
 
     # --- Decoding -----------------------------------------------------------------------------
 
@@ -240,3 +236,12 @@ class RedCodec(nn.Module):
                 f"codes must lie in 0 to {size - 1}; "
                 f"these span {int(codes.min())} to {int(codes.max())}"
             )
+
+
+def chunked(audio: Tensor) -> Sequence[Tensor]:
+    """The chunks of 6 s of audio (B, samples), silence after it, at most `CHUNKS_AT_ONCE` a part.
+
+    Each part is (n, CHUNK_SAMPLES); the chunks of a row follow one another.
+    """
+    padded = F.pad(audio, (0, -audio.shape[1] % CHUNK_SAMPLES))
+    return padded.reshape(-1, CHUNK_SAMPLES).split(CHUNKS_AT_ONCE)

@@ -88,10 +88,13 @@ class Prompter:
             TextFrontend.from_checkpoint(folder),
         )
 
+    @property
+    def _device(self) -> torch.device:
+        return next(self.codec.parameters()).device
+
     def encode(self, audio: Tensor) -> Tensor:
         """Audio (samples,) at 16 kHz to codes (Q, T) on the CPU."""
-        device = next(self.codec.parameters()).device
-        codes, _ = self.codec.encode(audio.float().to(device)[None])
+        codes, _ = self.codec.encode(audio.float().to(self._device)[None])
         return codes[0].cpu()
 
     def encode_output(self, audio: Tensor) -> Tensor:
@@ -119,7 +122,7 @@ class Prompter:
 
     def spectrum(self, audio: Tensor) -> Tensor | None:
         """Audio (samples,) at 16 kHz to its average spectrum (num_mels,), for an equaliser."""
-        spectrum = self.codec.spectrum(audio.float().to(next(self.codec.parameters()).device))
+        spectrum = self.codec.spectrum(audio.float().to(self._device))
         return None if spectrum is None else spectrum.cpu()
 
     def gains(self, codes: Tensor, spectrum: Tensor | None) -> Tensor | None:
@@ -130,10 +133,9 @@ class Prompter:
         key = heard.numpy().tobytes() + spectrum.numpy().tobytes()
         # NOTE: kept, for a clip is decoded to know them, and a voice speaks many times.
         if key not in self._known_gains:
-            device = next(self.codec.parameters()).device
             while len(self._known_gains) >= KNOWN_GAINS:
                 self._known_gains.pop(next(iter(self._known_gains)), None)
-            self._known_gains[key] = self.codec.equalization(spectrum, heard.to(device))
+            self._known_gains[key] = self.codec.equalization(spectrum, heard.to(self._device))
         return self._known_gains[key]
 
     def voice(self, voice: VoiceLike) -> Voice:

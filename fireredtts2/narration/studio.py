@@ -12,7 +12,7 @@ import torch
 from fireredtts2.adapters import Adapter, find_adapter
 from fireredtts2.checkpoint import CheckpointFolder, GenType
 from fireredtts2.codec import RedCodec
-from fireredtts2.config import DEFAULT_TOPK, LLMConfig
+from fireredtts2.config import DEFAULT_TOPK, LLMConfig, TextConfig
 from fireredtts2.engine.front import AnyEngine, Front
 from fireredtts2.engine.loading import build_engine, load_codec, load_fused_llm
 from fireredtts2.engine.memory_plan import Auto
@@ -89,15 +89,15 @@ def read_adapter(
     return found
 
 
-def read_listener(folder: CheckpointFolder, codec: RedCodec) -> Listener | None:
+def read_listener(folder: Path, text: TextConfig, codec: RedCodec) -> Listener | None:
     """The checkpoint's listener; None where it has none.
 
     Raises:
         ValueError: its weights do not fit, or it is asked for and not there.
     """
-    text, path = folder.text_config, folder.path / LISTENER_FILE
     if text.proof_takes == 1:
         return None
+    path = folder / LISTENER_FILE
     if not path.is_file():
         raise ValueError(
             f"{path}: no such file; config_text.json asks for {text.proof_takes} takes"
@@ -165,7 +165,8 @@ class Studio:
         text = folder.text_config
         self._typesetter = Typesetter(self.prompter.frontend, text.piece_bytes)
         self._pace = Pace(text.max_frames_per_unit, text.min_frames_per_unit)
-        self._takes, self._listener = text.proof_takes, read_listener(folder, self.codec)
+        self._takes = text.proof_takes
+        self._listener = read_listener(folder.path, text, self.codec)
         tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
         if tokenizer.vocab_size > config.text_vocab_size:
             raise ValueError(

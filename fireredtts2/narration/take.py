@@ -129,7 +129,7 @@ class Take:
 
     def _clearest(self, listener: Listener) -> Taken:
         """The first take that is clear, or the clearest of as many as there may be."""
-        best, best_rank, asked = None, (False, -math.inf), self._asked
+        best, best_rank = None, (False, -math.inf)
         for number in range(self._options.takes):
             try:
                 taken = drained(self._spoken(True, number * self._options.max_attempts))
@@ -141,11 +141,10 @@ class Take:
             logger.debug("take %d: clearness %.2f", number + 1, clearness)
             rank = not taken.was_cut, clearness
             if best is None or rank > best_rank:
-                best, best_rank, asked = taken, rank, self._asked
+                best, best_rank = taken, rank
             if rank >= (True, listener.is_clear):
                 break
         assert best is not None
-        self._asked = asked
         return best
 
     def _spoken(self, hold: bool, first_attempt: int) -> Generator[Tensor, None, Taken]:

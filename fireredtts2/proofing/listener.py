@@ -17,11 +17,13 @@ from fireredtts2.audio import resample
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.phonemes import LETTERS
-from fireredtts2.proofing.ctc_aligner import SOUND_CLASSES, CtcAligner, best_path
-from fireredtts2.weights import read_state
+from fireredtts2.proofing.ctc_aligner import SOUND_CLASSES, CtcAligner, best_path, sound_classes
+from fireredtts2.weights import build_empty, load_into, read_state
 
 #: Sounds in a row whose mean clearness counts: one sound is often swallowed, four are a word.
 SOUNDS_TOGETHER = 4
+#: What is looked for in a take.
+HEARD = SOUND_CLASSES.keys() - set(LETTERS)
 LISTENER_FILE = "listener.safetensors"
 
 
@@ -45,13 +47,10 @@ class Listener:
         Raises:
             ValueError: damaged, or of another size.
         """
-        state = read_state(path)
-        aligner = CtcAligner(codec.config.ssl.embed_dim)
-        try:
-            aligner.load_state_dict({name: value.float() for name, value in state.items()})
-        except RuntimeError as error:
-            raise ValueError(f"{path}: not this codec's listener: {error}") from None
-        return cls(codec, aligner.to(next(codec.parameters()).device), is_clear)
+        aligner = build_empty(lambda: CtcAligner(codec.config.ssl.embed_dim))
+        device = next(codec.parameters()).device
+        load_into(aligner, read_state(path), f"{path}: not this codec's listener", device=device)
+        return cls(codec, aligner, is_clear)
 
     @torch.inference_mode()
     def clearness(self, audio: Tensor, units: str) -> float:
@@ -64,10 +63,7 @@ class Listener:
             audio: (n,) float32 at 24 kHz on the CPU.
             units: the text as the model reads it.
         """
-        known = (
-            SOUND_CLASSES[unit] for unit in units if unit not in LETTERS and unit in SOUND_CLASSES
-        )
-        classes = np.fromiter(known, np.int64)
+        classes = sound_classes("".join(unit for unit in units if unit in HEARD))
         if not len(classes):
             return 0.0
         heard = resample(audio, OUTPUT_RATE_HZ, INPUT_RATE_HZ)

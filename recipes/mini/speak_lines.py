@@ -64,12 +64,11 @@ def planned_rows(lines: list[str], voices: list[Row]) -> list[Row]:
     """What each clip says, and in whose voice; the same arguments give the same plan."""
     rng = random.Random(0)
     order = rng.sample(lines, len(lines))
-    first_id = FIRST_SHARD * 1000  # a shard of the corpus holds at most a thousand clips
     rows = []
     for place, text in enumerate(order):
-        shard, within = divmod(place, CLIPS_PER_SHARD)
         voice = rng.choice(voices)
-        row = {"id": first_id + 1000 * shard + within, "kind": "conversation", "text": text}
+        id = clip_id(place, FIRST_SHARD, CLIPS_PER_SHARD)
+        row = {"id": id, "kind": "conversation", "text": text}
         rows.append(row | {key: voice[key] for key in VOICE_KEYS})
     return rows
 
@@ -78,6 +77,25 @@ def spoken(row: Row, teacher: Teacher) -> np.ndarray:
     """A row's speech (samples,) float32 at 24 kHz, at the corpus's level."""
     audio = np.asarray(teacher(row["text"], row["style"], row["speed"]), np.float32)
     return audio * even_gain(audio, OUTPUT_RATE_HZ, LEVEL_DBFS)
+
+
+def clip_id(place: int, first_shard: int, clips_per_shard: int) -> int:
+    """The id of a plan's clip number `place`: a shard of the corpus holds at most a thousand."""
+    shard, within = divmod(place, clips_per_shard)
+    return 1000 * (first_shard + shard) + within
+
+
+def speak_part(
+    corpus: Path, rows: list[Row], teacher: str, part: str, first_shard: int, clips_per_shard: int
+) -> None:
+    """Speaks one part of a plan, shard by shard, but for shards that are there already."""
+    speak = load_teacher(teacher)
+    index, parts = parsed_part(part)
+    for first in range(clips_per_shard * index, len(rows), clips_per_shard * parts):
+        path = corpus / f"shard_{first_shard + first // clips_per_shard}.tar"
+        if not path.exists():
+            write_shard(path, rows[first : first + clips_per_shard], speak)
+            print(path.name, flush=True)
 
 
 def write_shard(path: Path, rows: list[Row], teacher: Teacher) -> None:
@@ -132,14 +150,9 @@ def parsed_part(part: str) -> tuple[int, int]:
 
 
 def main(corpus_dir: str, teacher: str, lines: str = str(LINES), part: str = "0/1") -> None:
-    corpus, speak = Path(corpus_dir), load_teacher(teacher)
-    index, parts = parsed_part(part)
+    corpus = Path(corpus_dir)
     rows = planned_rows(read_lines(Path(lines)), corpus_rows(corpus))
-    for first in range(CLIPS_PER_SHARD * index, len(rows), CLIPS_PER_SHARD * parts):
-        path = corpus / f"shard_{FIRST_SHARD + first // CLIPS_PER_SHARD}.tar"
-        if not path.exists():
-            write_shard(path, rows[first : first + CLIPS_PER_SHARD], speak)
-            print(path.name, flush=True)
+    speak_part(corpus, rows, teacher, part, FIRST_SHARD, CLIPS_PER_SHARD)
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from fireredtts2.training.corpus import Row
-from recipes.mini.speak_lines import corpus_rows, load_teacher, parsed_part, write_shard
+from recipes.mini.speak_lines import clip_id, corpus_rows, speak_part
 
 ENGLISH = (
     *("af_alloy", "af_aoede", "af_bella", "af_heart", "af_jessica", "af_kore", "af_nova"),
@@ -59,11 +59,10 @@ def planned_rows(sentences: list[Row]) -> list[Row]:
     chosen = rng.sample(sentences, NUM_SPEAKERS * CLIPS_PER_SPEAKER)
     rows = []
     for place, sentence in enumerate(chosen):
-        shard, within = divmod(place, CLIPS_PER_SHARD)
         speaker = place % NUM_SPEAKERS
         rows.append(
             {
-                "id": 1000 * (FIRST_SHARD + shard) + within,
+                "id": clip_id(place, FIRST_SHARD, CLIPS_PER_SHARD),
                 "kind": sentence["kind"],
                 "text": sentence["text"],
                 "speaker": f"voice{speaker:03d}",
@@ -76,21 +75,15 @@ def planned_rows(sentences: list[Row]) -> list[Row]:
 
 def unspoken(corpus: Path) -> list[Row]:
     """The sentences that no clip of the corpus says."""
-    said = {row["id"] for row in corpus_rows(corpus)}
+    last = max(row["id"] for row in corpus_rows(corpus))
     lines = lzma.decompress((corpus / "sentences.jsonl.xz").read_bytes()).decode().splitlines()
-    rows = [row for row in map(json.loads, lines) if row["id"] > max(said)]
-    return [row for row in rows if row["kind"] in KINDS]
+    return [r for r in map(json.loads, lines) if r["id"] > last and r["kind"] in KINDS]
 
 
 def main(corpus_dir: str, teacher: str, part: str = "0/1") -> None:
-    corpus, speak = Path(corpus_dir), load_teacher(teacher)
-    index, parts = parsed_part(part)
+    corpus = Path(corpus_dir)
     rows = planned_rows(unspoken(corpus))
-    for first in range(CLIPS_PER_SHARD * index, len(rows), CLIPS_PER_SHARD * parts):
-        path = corpus / f"shard_{FIRST_SHARD + first // CLIPS_PER_SHARD}.tar"
-        if not path.exists():
-            write_shard(path, rows[first : first + CLIPS_PER_SHARD], speak)
-            print(path.name, flush=True)
+    speak_part(corpus, rows, teacher, part, FIRST_SHARD, CLIPS_PER_SHARD)
 
 
 if __name__ == "__main__":
