@@ -140,7 +140,7 @@ class RedCodec(nn.Module):
     def spectrum(self, audio: Tensor) -> Tensor | None:
         """What `equalization` shall know of a voice's clip: its average spectrum, (num_mels,).
 
-        None where the codec has no equaliser, as the published one: it needs none.
+        None where the codec has no equaliser, as the published one.
 
         Args:
             audio: (samples,) at 16 kHz.

@@ -1,10 +1,10 @@
 """Equaliser of a small codec: what it decodes gets the average spectrum of the speaker's clip.
 
-Codes of a codec that has heard few voices cannot say how another one is coloured: a clip comes back
-as somebody between the voices it knows. What is missing shows in the long-term average spectrum
-(LTAS; of speech: Byrne et al. 1994), which a voice's own clip tells: the gains of each band are the
-difference between the clip's and that of the same clip decoded, and whatever is decoded in this
-voice is filtered so. The published codec needs none.
+Through the codes of a codec that has heard few voices another one comes back less like itself. A
+part of what is missing shows in the long-term average spectrum (LTAS; of speech: Byrne et al.
+1994), which a voice's own clip tells: the gains of each band are the difference between the clip's
+and that of the same clip decoded, and whatever is decoded in this voice is filtered so. The
+published codec has none.
 """
 
 from __future__ import annotations
