@@ -1,8 +1,9 @@
 """A listener beside the model: whether every sound of a text is heard in a take.
 
 A small language model says some words wrong. Its likelihoods tell little of which take has fewer
-(recipes/mini/README.md has the figures); an ear tells more. The codec's own Whisper branch hears the take, the aligner over its features looks for each
-sound of the text where it fits best, and the least clear place is what a take is judged by.
+(recipes/mini/README.md has the figures); an ear tells more. The codec's own Whisper branch hears
+the take, the aligner over its features looks for each sound of the text where it fits best, and the
+least clear place is what a take is judged by.
 """
 
 from __future__ import annotations
