@@ -6,6 +6,8 @@ by CTC does (Graves et al. 2006).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch import Tensor, nn
@@ -30,6 +32,12 @@ class CtcAligner(nn.Module):
         self.input = nn.Linear(feature_dim, hidden_dim)
         self.blocks = nn.ModuleList(_ConvBlock(hidden_dim, kernel) for _ in range(num_blocks))
         self.output = nn.Linear(hidden_dim, 1 + len(SOUNDS))
+
+    @staticmethod
+    def sizes_of(state: Mapping[str, Tensor]) -> tuple[int, int]:
+        """(hidden_dim, num_blocks) of weights; what they lack shows when they are loaded."""
+        hidden = state.get("input.weight", torch.empty(1)).shape[0]
+        return hidden, sum(name.endswith(".pointwise.weight") for name in state)
 
     def forward(self, features: Tensor, lengths: Tensor) -> Tensor:
         """Takes zero-padded rows and their lengths (B,); what is past them does not matter."""
@@ -69,9 +77,28 @@ def best_path(log_probs: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, n
         The first and last step (N, 2) of each sound, and the best log-probability (N,) of each on
         the way. Both are empty when there are more sounds than steps.
     """
-    steps, num = len(log_probs), len(classes)
-    if num > steps:
+    if len(classes) > len(log_probs):
         return np.empty((0, 2), np.int64), np.empty(0, np.float32)
+    return _spans(*_likeliest_states(log_probs, classes))
+
+
+def log_ratios(log_probs: np.ndarray, classes: np.ndarray) -> np.ndarray:
+    """How much less likely sounds that must all come are than what is heard, step by step.
+
+    Args:
+        log_probs: (T, classes).
+        classes: (N,), at least one and at most T.
+
+    Returns:
+        (T,), each 0 or below: log-probability on the best path of the sounds, less the step's best.
+    """
+    path, emitted = _likeliest_states(log_probs, classes)
+    return emitted[np.arange(len(path)), path] - log_probs.max(1)
+
+
+def _likeliest_states(log_probs: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The state (T,) of each step on the best path, and what all states (T, states) emit."""
+    steps, num = len(log_probs), len(classes)
     # NOTE: states are no-sound and sound by turns. Two equal sounds need no gap between them, as
     # they would in CTC's loss: here the states are known, nothing has to be told apart later.
     states = np.full(2 * num + 1, NO_SOUND)
@@ -92,7 +119,7 @@ def best_path(log_probs: np.ndarray, classes: np.ndarray) -> tuple[np.ndarray, n
     for step in reversed(range(steps)):
         path[step] = state
         state -= int(came_from[step, state])
-    return _spans(path, emitted)
+    return path, emitted
 
 
 def _spans(path: np.ndarray, emitted: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -2,8 +2,8 @@
 
 A small language model says some words wrong. Its likelihoods tell little of which take has fewer
 (recipes/mini/README.md has the figures); an ear tells more. The codec's own Whisper branch hears
-the take, the aligner over its features looks for each sound of the text where it fits best, and the
-least clear place is what a take is judged by.
+the take, the aligner over its features finds the best way through the text, and the second in
+which that is least likely beside what is heard is what a take is judged by.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from fireredtts2.audio import resample
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.phonemes import LETTERS
-from fireredtts2.proofing.ctc_aligner import SOUND_CLASSES, CtcAligner, best_path, sound_classes
+from fireredtts2.proofing.ctc_aligner import SOUND_CLASSES, CtcAligner, log_ratios, sound_classes
 from fireredtts2.weights import build_empty, load_into, read_state
 
-#: Sounds in a row whose mean clearness counts; of the measures tried on takes with known word
-#: errors this one chose best.
-SOUNDS_TOGETHER = 4
+#: Steps of 20 ms in a row whose mean counts; of the measures tried on takes with known word errors
+#: this one told best which have some.
+STEPS_TOGETHER = 75
 #: What is looked for in a take.
 HEARD = SOUND_CLASSES.keys() - set(LETTERS)
 LISTENER_FILE = "listener.safetensors"
@@ -49,17 +49,21 @@ class Listener:
         Raises:
             ValueError: damaged, or of another size.
         """
-        aligner = build_empty(lambda: CtcAligner(codec.config.ssl.embed_dim))
+        state, dim = read_state(path), codec.config.ssl.embed_dim
+        aligner = build_empty(lambda: CtcAligner(dim, *CtcAligner.sizes_of(state)))
         device = next(codec.parameters()).device
-        load_into(aligner, read_state(path), f"{path}: not this codec's listener", device=device)
+        load_into(aligner, state, f"{path}: not this codec's listener", device=device)
         return cls(codec, aligner, is_clear)
 
     @torch.inference_mode()
     def clearness(self, audio: Tensor, units: str) -> float:
-        """The least mean log-probability of `SOUNDS_TOGETHER` sounds in a row, at their best steps.
+        """The least mean, over `STEPS_TOGETHER` steps in a row, of the text's log-ratio.
 
-        0 is perfectly clear, also where there are no sounds to be heard; -inf where the sounds do
-        not fit into the audio. Letters of words that have no pronunciation are not looked for.
+        That is `log_ratios`: how much less likely than what is heard the text is. It is a goodness
+        of pronunciation (Witt and Young 2000) that also minds what was said without being asked
+        for. 0 is perfectly clear, also where there are no sounds to be heard; -inf where the
+        sounds do not fit into the audio. Letters of words that have no pronunciation are not
+        looked for.
 
         Args:
             audio: (n,) float32 at 24 kHz on the CPU.
@@ -75,8 +79,8 @@ class Listener:
         log_probs = self._aligner(
             features, torch.tensor([features.shape[1]], device=features.device)
         )
-        _, best = best_path(log_probs[0].cpu().numpy(), classes)
-        if not len(best):
+        if len(classes) > log_probs.shape[1]:
             return -np.inf
-        together = min(SOUNDS_TOGETHER, len(best))
-        return float(np.convolve(best, np.full(together, 1 / together), "valid").min())
+        ratios = log_ratios(log_probs[0].cpu().numpy(), classes)
+        together = min(STEPS_TOGETHER, len(ratios))
+        return float(np.convolve(ratios, np.full(together, 1 / together), "valid").min())

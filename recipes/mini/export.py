@@ -1,4 +1,4 @@
-"""Step 9: writes the model folder that ships: configs, float16 weights, voices.
+"""Step 8: writes the model folder that ships: configs, float16 weights, voices.
 
     python -m recipes.mini.export WORK_DIR [MODEL_DIR]
 
@@ -51,8 +51,8 @@ def write_llm(state: dict[str, Tensor], model: Path) -> None:
 
 
 def write_listener(work: Path, model: Path) -> None:
-    """The aligner of step 6, which hears whether a take says its text."""
-    state = torch.load(work / "align_model.pt", weights_only=True)
+    """The larger aligner of step 6, which hears whether a take says its text."""
+    state = torch.load(work / "listener.pt", weights_only=True)
     with atomic_path(model / LISTENER_FILE) as temporary:
         save_file(stored(state), temporary)
 

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.proofing.ctc_aligner import NO_SOUND, SOUND_CLASSES, SOUNDS, CtcAligner
-from fireredtts2.proofing.listener import SOUNDS_TOGETHER, Listener
+from fireredtts2.proofing.listener import STEPS_TOGETHER, Listener
 from tests import tiny
 
 SECOND = torch.zeros(24_000)
@@ -47,34 +47,46 @@ def steps_of(units: str, probability: float = 0.9) -> list[tuple[int, float]]:
     return [(SOUND_CLASSES[unit], probability) for unit in units for _ in range(2)]
 
 
-def test_a_clear_text_is_as_clear_as_its_sounds(codec: RedCodec, ear: Scripted):
+def test_what_is_heard_as_it_is_written_is_perfectly_clear(codec: RedCodec, ear: Scripted):
     ear.heard = steps_of("KÆTSBɪG")
-    assert Listener(codec, ear, -1.0).clearness(SECOND, "KÆTS, BɪG.") == pytest.approx(np.log(0.9))
+    assert Listener(codec, ear, -1.0).clearness(SECOND, "KÆTS, BɪG.") == 0
 
 
-def test_the_least_clear_sounds_together_count(codec: RedCodec, ear: Scripted):
-    ear.heard = steps_of("KÆTS") + steps_of("BɪGT", 0.3) + steps_of("KÆTS")
-    clearness = Listener(codec, ear, -1.0).clearness(SECOND, "KÆTS BɪGT KÆTS")
-    assert clearness == pytest.approx(np.log(0.3), abs=1e-4)
+def test_the_least_clear_stretch_counts(codec: RedCodec, ear: Scripted):
+    clear, wrong = steps_of("KÆTS" * 10), steps_of("BɪGN")
+    for heard in (clear + wrong, wrong + clear, clear + wrong + clear):
+        ear.heard = heard
+        audio = torch.zeros(480 * len(heard))  # a step is 20 ms at 24 kHz
+        text = "KÆTS" * (len(heard) // 8)
+        # Where other sounds are heard, each step is as unlikely as the next.
+        ratio = np.log(0.1 / len(SOUNDS)) - np.log(0.9)
+        clearness = Listener(codec, ear, -1.0).clearness(audio, text)
+        assert clearness == pytest.approx(len(wrong) * ratio / STEPS_TOGETHER, rel=0.1)
 
 
 def test_a_word_that_is_left_out_is_heard_to_be_missing(codec: RedCodec, ear: Scripted):
     ear.heard = steps_of("KÆTSBɪGT")
     listener = Listener(codec, ear, -1.0)
-    whole = listener.clearness(SECOND, "KÆTS BɪGT")
-    assert listener.clearness(SECOND, "KÆTS DÔNʧ BɪGT") < whole - 2
+    assert listener.clearness(SECOND, "KÆTS BɪGT") == 0
+    assert listener.clearness(SECOND, "KÆTS DÔNʧ BɪGT") < -0.3
 
 
-def test_one_sound_may_be_swallowed(codec: RedCodec, ear: Scripted):
-    ear.heard = steps_of("KÆT") + steps_of("S", 0.05) + steps_of("BɪGT")
-    clearness = Listener(codec, ear, -1.0).clearness(SECOND, "KÆTS BɪGT")
-    assert clearness == pytest.approx((3 * np.log(0.9) + np.log(0.05)) / SOUNDS_TOGETHER, abs=1e-4)
+def test_a_word_too_many_is_heard(codec: RedCodec, ear: Scripted):
+    ear.heard = steps_of("KÆTSDÔNʧBɪGT")
+    listener = Listener(codec, ear, -1.0)
+    assert listener.clearness(SECOND, "KÆTS DÔNʧ BɪGT") == 0
+    assert listener.clearness(SECOND, "KÆTS BɪGT") < -0.3
+
+
+def test_an_unsure_ear_holds_nothing_against_a_take(codec: RedCodec, ear: Scripted):
+    ear.heard = steps_of("KÆTS") + steps_of("BɪGT", 0.3)
+    assert Listener(codec, ear, -1.0).clearness(SECOND, "KÆTS BɪGT") == pytest.approx(0)
 
 
 def test_letters_and_marks_are_not_looked_for(codec: RedCodec, ear: Scripted):
     ear.heard = steps_of("KÆTS")
     listener = Listener(codec, ear, -1.0)
-    assert listener.clearness(SECOND, "KÆTS qzx 你!") == pytest.approx(np.log(0.9))
+    assert listener.clearness(SECOND, "KÆTS qzx 你!") == 0
     assert listener.clearness(SECOND, "qzx...") == 0.0
 
 
@@ -100,6 +112,9 @@ def test_it_is_read_from_a_file(codec: RedCodec, tmp_path: Path):
     assert listener.is_clear == -1.5
     audio = 0.1 * torch.randn(24_000, generator=torch.Generator().manual_seed(0))
     assert -20 < listener.clearness(audio, "KÆTS") < 0
+    larger = CtcAligner(16, hidden_dim=24, num_blocks=3)
+    save_file(larger.state_dict(), path)
+    assert -20 < Listener.from_file(path, codec, -1.5).clearness(audio, "KÆTS") < 0
     save_file(CtcAligner(24).state_dict(), path)
     with pytest.raises(ValueError, match=r"listener\.safetensors: not this codec's listener"):
         Listener.from_file(path, codec, -1.5)

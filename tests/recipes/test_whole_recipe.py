@@ -32,6 +32,7 @@ from recipes.mini import (
     tokenise,
     train_codec,
     train_decoder,
+    train_listener,
     train_llm,
 )
 from recipes.mini.settings import SETTINGS_ENV, settings
@@ -131,6 +132,7 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(align, "CTC_STEPS", 2)
     monkeypatch.setattr(align, "BORDER_STEPS", 1)
     monkeypatch.setattr(align, "MIN_CONFIDENCE", 0.0)
+    monkeypatch.setattr(train_listener, "NUM_STEPS", 2)
     work = tmp_path / "work"
     work.mkdir()
     torch.manual_seed(0)
@@ -146,6 +148,7 @@ def run_all(corpus: Path, work: Path, model: Path) -> None:
     tokenise.main(str(work))
     align.main(str(work))
     train_decoder.main(str(work))
+    train_listener.main(str(work))
     train_llm.main(str(work))
     export.main(str(work), str(model))
 
