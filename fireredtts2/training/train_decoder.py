@@ -18,17 +18,15 @@ from torch import Tensor, nn
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codec.adversarial import Remade, remade, windows
-from fireredtts2.training.content_loss import ContentLoss
+from fireredtts2.training.codec.decoder_losses import DecoderLosses
 from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import trapezoid
-from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 
 # Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
 # turns as well as short ones.
 CROP_FRAMES = (12, 20, 40, 75, 120)
-LINEAR_WINDOWS = (1024, 2048)
 AVERAGE_SHARE = 0.01  # of each step in the averaged weights
 
 
@@ -107,8 +105,7 @@ class StageTwo:
     def __init__(self, codec: RedCodec, config: DecoderTrainConfig) -> None:
         self.codec, self.config = codec, config
         self.discriminators = Discriminators()
-        self.spectral_loss = MultiResolutionMelLoss(linear_windows=LINEAR_WINDOWS)
-        self.content_loss = ContentLoss(codec.ssl, codec.config.ssl.num_mels)
+        self.loss = DecoderLosses(codec)
         codec.requires_grad_(False)
         self.trained = [codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder]
         for part in self.trained:
@@ -141,15 +138,9 @@ class StageTwo:
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
         made = self.made(codes[:, : self._drawn_codebooks()], audio, config.takes)
-        mel, linear = self.spectral_loss(made.audio, audio)
-        first = made.audio[: len(audio)]
-        losses = {"mel": config.mel_weight * mel, "linear": config.linear_weight * linear}
-        if made.excitation is not None:
-            losses["excitation"] = config.excitation_weight * made.excitation
-        if config.content_weight:
-            losses["content"] = config.content_weight * self.content_loss(first, audio)
+        losses = self.loss(made, audio, config)
         if self.adversarial:
-            losses |= self._adversarial_losses(first, audio)
+            losses |= self._adversarial_losses(made.audio[: len(audio)], audio)
         self.optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(self.parameters, 10.0)

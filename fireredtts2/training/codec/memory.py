@@ -15,6 +15,7 @@ from fireredtts2.config import CodecConfig
 from fireredtts2.training.codec import stage_one, stage_two
 from fireredtts2.training.codec.adversarial import decoded
 from fireredtts2.training.codec.batches import CHUNK_FRAMES
+from fireredtts2.training.codec.decoder_losses import LINEAR_WINDOWS
 from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.content_loss import ContentLoss
 from fireredtts2.training.discriminators import Discriminators
@@ -119,7 +120,7 @@ def _own_parts(config: CodecConfig, recipe: CodecRecipe) -> nn.Module:
     """What compares a stage's result with what it should be."""
     if recipe.model.stage == "one":
         return stage_one.build_comparer(config, recipe)
-    return MultiResolutionMelLoss(linear_windows=stage_two.LINEAR_WINDOWS)
+    return MultiResolutionMelLoss(linear_windows=LINEAR_WINDOWS)
 
 
 def _without_values(build: Callable[[], Module]) -> Module:

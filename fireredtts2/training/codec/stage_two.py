@@ -10,15 +10,12 @@ from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codec.adversarial import decoded, remade
 from fireredtts2.training.codec.batches import CropPlace, CropPlan, crop_audio
 from fireredtts2.training.codec.codes import CodeReader
+from fireredtts2.training.codec.decoder_losses import DecoderLosses
 from fireredtts2.training.codec.quantization import Uses
 from fireredtts2.training.codec.read_ahead import ReadAhead
 from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.sounds import SoundReader, Sounds
 from fireredtts2.training.codec.stage import Judged, StepLosses, trained_of
-from fireredtts2.training.content_loss import ContentLoss
-from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
-
-LINEAR_WINDOWS = (1024, 2048)
 
 
 class DecoderStage:
@@ -31,8 +28,7 @@ class DecoderStage:
     ) -> None:
         self.recipe, self.device = recipe, device
         self.codec = freeze(codec).to(device)
-        self.loss = MultiResolutionMelLoss(linear_windows=LINEAR_WINDOWS).to(device)
-        self.content_loss = ContentLoss(codec.ssl, codec.config.ssl.num_mels).to(device)
+        self.loss = DecoderLosses(codec).to(device)
         self.trained = trained_of({"codec": codec})
         self.buffers: dict[str, Tensor] = {}
         self.codebooks = recipe.data.codebooks or (codec.num_codebooks,)
@@ -73,14 +69,7 @@ class DecoderStage:
         precision = None if exact else self.recipe.precision
         codes = codes[:, : self.codebooks[drawn]]
         made = remade(self.codec, codes, real, precision, loss.takes, generator)
-        mel, linear = self.loss(made.audio, real)
-        first_take = made.audio[: len(real)]
-        parts = {"mel": loss.mel_weight * mel, "linear": loss.linear_weight * linear}
-        if made.excitation is not None:
-            parts["excitation"] = loss.excitation_weight * made.excitation
-        if loss.content_weight:
-            parts["content"] = loss.content_weight * self.content_loss(first_take, real)
-        return StepLosses(parts, first_take, real)
+        return StepLosses(self.loss(made, real, loss), made.audio[: len(real)], real)
 
     def _read(self, number: int) -> tuple[list[CropPlace], Tensor]:
         places = self.plan.places(number)
@@ -99,7 +88,7 @@ class DecoderStage:
         codes = self.codes.crops(places, self.device)
         real = crop_audio(self.reader, places).to(self.device)
         made = decoded(self.codec, codes[:, : max(self.codebooks)], None)
-        mel, linear = self.loss(made, real)
+        mel, linear = self.loss.spectra(made, real)
         return Judged({"mel": float(mel), "linear": float(linear)}, 1, made, real)
 
     def state(self) -> dict[str, bool]:
