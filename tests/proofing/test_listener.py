@@ -1,5 +1,6 @@
 """The listener: how clearly every sound of a text is heard, wherever it lies in the take."""
 
+import itertools
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +10,13 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from fireredtts2.codec import RedCodec
-from fireredtts2.proofing.ctc_aligner import NO_SOUND, SOUND_CLASSES, SOUNDS, CtcAligner
+from fireredtts2.proofing.ctc_aligner import (
+    NO_SOUND,
+    SOUND_CLASSES,
+    SOUNDS,
+    CtcAligner,
+    log_ratios,
+)
 from fireredtts2.proofing.listener import STEPS_TOGETHER, Listener
 from tests import tiny
 
@@ -81,6 +88,28 @@ def test_a_word_too_many_is_heard(codec: RedCodec, ear: Scripted):
 def test_an_unsure_ear_holds_nothing_against_a_take(codec: RedCodec, ear: Scripted):
     ear.heard = steps_of("KÆTS") + steps_of("BɪGT", 0.3)
     assert Listener(codec, ear, -1.0).clearness(SECOND, "KÆTS BɪGT") == pytest.approx(0)
+
+
+@pytest.mark.parametrize("classes", [[1], [1, 2], [2, 2], [1, 2, 1]])
+def test_the_best_path_is_the_best_of_all(classes: list[int]):
+    num_steps = 5
+    log_probs = np.log(np.random.default_rng(len(classes)).dirichlet(np.ones(4), num_steps))
+    states = [NO_SOUND]
+    for sound in classes:
+        states += [sound, NO_SOUND]
+    totals = [
+        sum(log_probs[step, states[state]] for step, state in enumerate(path))
+        for path in itertools.product(range(len(states)), repeat=num_steps)
+        if path[0] <= 1 and path[-1] >= len(states) - 2 and all(map(may_follow, path, path[1:]))
+    ]
+    ratios = log_ratios(log_probs, np.array(classes))
+    assert (ratios <= 0).all()
+    assert ratios.sum() == pytest.approx(max(totals) - log_probs.max(1).sum())
+
+
+def may_follow(state: int, later: int) -> bool:
+    """No sound is passed over; the gap between two may be."""
+    return later - state in (0, 1) or (later - state == 2 and later % 2 == 1)
 
 
 def test_letters_and_marks_are_not_looked_for(codec: RedCodec, ear: Scripted):
