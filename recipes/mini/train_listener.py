@@ -2,10 +2,10 @@
 
     python -m recipes.mini.train_listener WORK_DIR
 
-A take comes out of the codec's decoder, which blurs some sounds; an ear that knows recordings alone
-holds that against takes that people understand. Writes `heard_NNN.npz` for the first codes files
-(clip ids, offsets (clips + 1,) and semantic (steps, 384) float16, Whisper's features of each clip
-decoded) and `listener.pt`. A second run goes on where it stopped.
+A take comes out of the codec's decoder, which blurs some sounds: an ear that knows recordings alone
+has not learnt what is clear there. Writes `heard_NNN.npz` for the first codes files (clip ids,
+offsets (clips + 1,) and semantic (steps, 384) float16, Whisper's features of each clip decoded) and
+`listener.pt`. A second run goes on where it stopped.
 """
 
 from __future__ import annotations
