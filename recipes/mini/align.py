@@ -185,15 +185,27 @@ def error_rate(model: CtcAligner, clips: list[Clip]) -> float:
     return errors / total
 
 
+def split(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
+    """Clips to learn from, and those that are held out."""
+    learnt = [clip for clip in clips if not is_held_out(clip.id)]
+    return learnt, [clip for clip in clips if is_held_out(clip.id)]
+
+
+def trained_by_ctc(clips: list[Clip], num_steps: int, *sizes: int) -> CtcAligner:
+    """A new network of these sizes, trained by CTC."""
+    torch.manual_seed(0)
+    model = CtcAligner(clips[0].features.shape[1], *sizes)
+    learnt, held_out = split(clips)
+    loss = train(model, lambda batch: ctc_loss(model, batch), learnt, num_steps)
+    print(f"ctc: loss {loss:.3f}, errors {error_rate(model, held_out):.1%}", flush=True)
+    return model
+
+
 def train_aligner(clips: list[Clip]) -> CtcAligner:
     """Trains by CTC, then on the borders that its own alignment gives."""
-    torch.manual_seed(0)
-    model = CtcAligner(clips[0].features.shape[1])
-    held_out = [clip for clip in clips if is_held_out(clip.id)]
-    learnt = [clip for clip in clips if not is_held_out(clip.id)]
     began = time.process_time()
-    loss = train(model, lambda batch: ctc_loss(model, batch), learnt, CTC_STEPS)
-    print(f"ctc: loss {loss:.3f}, errors {error_rate(model, held_out):.1%}", flush=True)
+    model = trained_by_ctc(clips, CTC_STEPS)
+    learnt, held_out = split(clips)
     classes = {
         clip.id: step_classes(clip.units, starts, clip.is_quiet)
         for clip, starts, _ in align(model, learnt)

@@ -21,9 +21,8 @@ import torch
 from fireredtts2.audio import resample
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
-from fireredtts2.proofing.ctc_aligner import CtcAligner
-from fireredtts2.training.corpus import is_held_out, read_codes, read_index
-from recipes.mini.align import PRONUNCIATIONS, Clip, clip_units, ctc_loss, error_rate, train
+from fireredtts2.training.corpus import read_codes, read_index
+from recipes.mini.align import PRONUNCIATIONS, Clip, clip_units, trained_by_ctc
 from recipes.mini.settings import settings
 from recipes.mini.tokenise import frozen_codec
 
@@ -71,17 +70,6 @@ def heard_clips(path: Path, units: dict[int, str]) -> Iterator[Clip]:
             yield Clip(clip, units[clip], 0, features, np.zeros(len(features), bool))
 
 
-def train_listener(clips: list[Clip]) -> CtcAligner:
-    """Trains by CTC alone: where sounds begin and end does not matter here."""
-    torch.manual_seed(0)
-    model = CtcAligner(clips[0].features.shape[1], HIDDEN_DIM, NUM_BLOCKS)
-    learnt = [clip for clip in clips if not is_held_out(clip.id)]
-    loss = train(model, lambda batch: ctc_loss(model, batch), learnt, NUM_STEPS)
-    held_out = [clip for clip in clips if is_held_out(clip.id)]
-    print(f"loss {loss:.3f}, errors {error_rate(model, held_out):.1%}", flush=True)
-    return model
-
-
 def main(work_dir: str, pronunciations: str = PRONUNCIATIONS) -> None:
     work = Path(work_dir)
     target = work / "listener.pt"
@@ -96,7 +84,9 @@ def main(work_dir: str, pronunciations: str = PRONUNCIATIONS) -> None:
         if not mine.exists():
             hear(codec, {clip: codes[clip] for clip in np.load(path)["clip"].tolist()}, mine)
         clips += heard_clips(mine, units)
-    torch.save(train_listener(clips).state_dict(), target)
+    # By CTC alone: where sounds begin and end does not matter here.
+    model = trained_by_ctc(clips, NUM_STEPS, HIDDEN_DIM, NUM_BLOCKS)
+    torch.save(model.state_dict(), target)
 
 
 if __name__ == "__main__":
