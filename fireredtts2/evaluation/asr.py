@@ -11,9 +11,10 @@ import numpy as np
 from fireredtts2.evaluation.extras import load_extra
 
 MIN_AUDIO_SAMPLES = 1_600  # 0.1 s at 16 kHz; less holds no word, and Whisper would invent one
+WINDOW_SAMPLES = 480_000  # the 30 s that Whisper hears at once
 ENGLISH = "en"
 #: Written without spaces between words: every character counts as a word.
-UNSPACED = ("zh", "ja", "th", "yue")
+UNSPACED = ("zh", "ja", "th", "lo", "my", "yue")
 
 
 class Transcriber(Protocol):
@@ -34,6 +35,9 @@ class WhisperTranscriber:
         self._model = model_class(
             str(folder), device="cpu", compute_type="int8", cpu_threads=threads, num_workers=1
         )
+        known = self._model.supported_languages
+        if language not in known:
+            raise ValueError(f"language {language!r}; {folder} knows: {', '.join(sorted(known))}")
 
     def transcribe(self, audio: np.ndarray) -> str:
         if len(audio) < MIN_AUDIO_SAMPLES:
@@ -45,7 +49,9 @@ class WhisperTranscriber:
             temperature=0.0,
             vad_filter=False,
             condition_on_previous_text=False,
-            without_timestamps=True,
+            # Of more than one window it must know how far it has come: it would else leave out
+            # what follows in each.
+            without_timestamps=len(audio) <= WINDOW_SAMPLES,
         )
         return " ".join(segment.text.strip() for segment in segments)
 

@@ -153,12 +153,14 @@ def score_clip(
     sound = for_judges(audio, rate_hz)
     heard = judges.transcriber.transcribe(sound) if len(sound) else ""
     reference, hypothesis = judges.normalize(text), judges.normalize(heard)
+    words = word_errors(reference, hypothesis)
     embedding = judges.speaker.embed(sound) if judges.speaker and len(sound) else None
     return ClipScore(
         text=text,
         heard=heard,
-        words=word_errors(reference, hypothesis),
-        chars=char_errors(reference, hypothesis),
+        words=words,
+        # Spaces that a normaliser has put between all characters are never wrong.
+        chars=words if judges.is_unspaced else char_errors(reference, hypothesis),
         seconds=len(sound) / INPUT_RATE_HZ,
         dnsmos=judges.quality.score(sound) if judges.quality and len(sound) else None,
         similarity=None if profile is None or embedding is None else profile.similarity(embedding),

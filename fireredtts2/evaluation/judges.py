@@ -8,6 +8,7 @@ from pathlib import Path
 
 from fireredtts2.evaluation.asr import (
     ENGLISH,
+    UNSPACED,
     Transcriber,
     WhisperTranscriber,
     whisper_normalizer,
@@ -21,7 +22,11 @@ from fireredtts2.evaluation.speaker import ResemblyzerEncoder, SpeakerEncoder
 
 @dataclass(frozen=True)
 class Judges:
-    """What clips are scored with. All audio goes in at 16 kHz."""
+    """What clips are scored with. All audio goes in at 16 kHz.
+
+    Attributes:
+        is_unspaced: `normalize` puts spaces between all characters, which are then the words.
+    """
 
     transcriber: Transcriber
     normalize: Callable[[str], str]
@@ -30,6 +35,7 @@ class Judges:
     recogniser: str = "a transcriber of the caller's"
     pitch: PitchTracker | None = None
     fidelity: FidelityJudge | None = None
+    is_unspaced: bool = False
 
     @property
     def members(self) -> tuple[object, ...]:
@@ -49,6 +55,7 @@ class Judges:
 
         Raises:
             MissingPackageError: A package of the `evaluation` extra is not installed.
+            ValueError: The recogniser does not know the language.
         """
         normalize = whisper_normalizer(language)
         speaker, quality = ResemblyzerEncoder(), Dnsmos(threads)
@@ -57,4 +64,5 @@ class Judges:
         name = recogniser_name(folder)
         if language != ENGLISH:
             name += f" in {language!r}"
-        return cls(transcriber, normalize, speaker, quality, name, PyinTracker(), PesqAndStoi())
+        others = speaker, quality, name, PyinTracker(), PesqAndStoi()
+        return cls(transcriber, normalize, *others, is_unspaced=language in UNSPACED)

@@ -1,9 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from fireredtts2.evaluation import score_clips
 from fireredtts2.evaluation.clips import for_judges, score_clip
+from fireredtts2.evaluation.metrics import ErrorCount
 from fireredtts2.evaluation.speaker import VoiceProfile, nearest_voice
 from tests.evaluation.fakes import fake_judges, tone
 
@@ -25,6 +28,13 @@ def test_scores_of_tensors_without_a_model() -> None:
     assert scores.similarity is None  # no profile was given
     low, high = scores.wer_interval
     assert low <= scores.wer <= high
+
+
+def test_where_characters_are_words_the_spaces_between_them_are_not_counted() -> None:
+    texts = ["今 天 天 气 好"]
+    judges = replace(fake_judges(texts), is_unspaced=True)
+    score = score_clip(clip(0), "今 天 天 氣 很 好", judges)
+    assert score.words == score.chars == ErrorCount(errors=2, length=6)
 
 
 def test_an_empty_clip_misses_every_word() -> None:
