@@ -68,13 +68,14 @@ def clone_part(
 ) -> Part:
     """Word errors, likeness to the prompt, quality, prosody, and distance to the recording.
 
-    A prompt that the model refuses as a voice (too long, silent) loses all words of its item, as a
-    turn does that fails.
+    A prompt that the model refuses as a voice (too long, silent, damaged) loses all words of its
+    item, as a turn does that fails.
 
     Raises:
-        ValueError: A text without a word, or a sound that cannot be read.
+        ValueError: A text without a word, or a reference recording that cannot be read.
     """
     _check_texts(source, items, scorer)
+    _check_references(source, items)
     name = source.part_name
     rows = []
     for number, item in enumerate(items):
@@ -111,8 +112,25 @@ def _check_texts(source: SetSource, items: Sequence[CloneItem], scorer: Scorer) 
         raise ValueError(f"{source.path}: no word in the text of {', '.join(silent)}")
 
 
+def _check_references(source: SetSource, items: Sequence[CloneItem]) -> None:
+    """Raises ValueError for recordings that nothing can be compared with, before any is spoken."""
+    damaged = []
+    for item in items:
+        if item.reference is not None:
+            try:
+                read_audio(item.reference, INPUT_RATE_HZ)
+            except ValueError as error:
+                damaged.append(f"{item.id} ({error})")
+    if damaged:
+        raise ValueError(f"{source.path}: the reference cannot be read of {'; '.join(damaged)}")
+
+
 def _profiles(item: CloneItem, scorer: Scorer) -> dict[str, VoiceProfile]:
-    prompt = read_audio(item.prompt, INPUT_RATE_HZ).numpy()
+    """The prompt's voice; none where it cannot be read, which the model has refused already."""
+    try:
+        prompt = read_audio(item.prompt, INPUT_RATE_HZ).numpy()
+    except ValueError:
+        return {}
     embedding = scorer.embedding(item.voice_name, prompt)
     if embedding is None:
         return {}

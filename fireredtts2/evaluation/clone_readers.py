@@ -17,7 +17,8 @@ from fireredtts2.evaluation.clone_sets import CloneItem, SetSource, check_ids
 META_NAME = "meta.lst"
 FIELD_NAMES = ("id", "prompt_text", "prompt_wav", "text")
 JSON_FIELDS = {"id", "text", "prompt_audio", "prompt_text", "reference_audio"}
-ID_PATTERN = re.compile(r"[\w-][\w.-]{0,127}")
+ID_PATTERN = re.compile(r"[\w-][\w.-]*")
+MAX_ID_BYTES = 128
 
 # As in VALL-E and after: what is spoken is of 4 to 10 s, the prompt another sentence of the
 # speaker. A prompt is a whole sentence, since it needs its transcript.
@@ -107,6 +108,8 @@ def _json_item(path: Path, number: int, line: str) -> CloneItem:
     for name in ("id", "text", "prompt_audio", "prompt_text"):
         if not isinstance(values.get(name), str) or not values[name].strip():
             raise ValueError(f"{where}: {name} must be a text that is not empty")
+        if _has_half_a_character(values[name]):
+            raise ValueError(f"{where}: {name} holds half a character: {ascii(values[name])}")
     reference = values.get("reference_audio")
     if reference is not None and not (isinstance(reference, str) and reference):
         raise ValueError(f"{where}: reference_audio must be the path of a sound, or null")
@@ -185,11 +188,19 @@ def _lines(path: Path) -> list[tuple[int, str]]:
     return [(n, line) for n, line in enumerate(text.split("\n"), start=1) if line.strip()]
 
 
+def _has_half_a_character(text: str) -> bool:
+    """Whether JSON wrote one of two surrogates alone, which no file can hold."""
+    return any("\ud800" <= character <= "\udfff" for character in text)
+
+
 def _id(name: str, where: str) -> str:
     """An id that can be a file's name."""
     plain = name.removesuffix(".wav")
-    if not ID_PATTERN.fullmatch(plain):
-        raise ValueError(f"{where}: id {name!r}; allowed: letters, digits, '_', '-', '.'")
+    if not ID_PATTERN.fullmatch(plain) or len(plain.encode()) > MAX_ID_BYTES:
+        raise ValueError(
+            f"{where}: id {name!r}; allowed: letters, digits, '_', '-', '.', and at most "
+            f"{MAX_ID_BYTES} bytes as UTF-8"
+        )
     return plain
 
 

@@ -72,6 +72,30 @@ def test_a_prompt_that_is_refused_loses_its_words_and_no_more(tmp_path: Path) ->
     assert [row["word_errors"] for row in rows.values()] == [0, 0]
 
 
+def test_a_prompt_that_cannot_be_read_loses_its_words_and_no_more(tmp_path: Path) -> None:
+    rows = [{"id": str(n), "text": TEXTS[n]} for n in range(3)]
+    source = write_set(tmp_path, [rows[0], {**rows[1], "prompt_audio": "bad.wav"}, rows[2]])
+    (tmp_path / "bad.wav").write_text("no sound", encoding="utf-8")
+    evaluation(tmp_path, source, FakeTTS(TEXTS)).run()
+    first, bad, last = rows_of(tmp_path).values()
+    assert bad["word_errors"] == bad["words"]
+    assert bad["error"].startswith("refused: ")
+    assert (first["word_errors"], last["word_errors"]) == (0, 0)
+
+
+def test_a_reference_that_cannot_be_read_is_named_before_anything_is_spoken(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    rows = [{"id": str(n), "text": TEXTS[n], "reference_audio": "anna.wav"} for n in range(2)]
+    source = write_set(tmp_path, [rows[0], {**rows[1], "reference_audio": "bad.wav"}])
+    (tmp_path / "bad.wav").write_text("no sound", encoding="utf-8")
+    tts = FakeTTS(TEXTS)
+    with pytest.raises(EvaluationError, match="lacks jsonl-clones"):
+        evaluation(tmp_path, source, tts).run()
+    assert tts.calls == 0
+    assert "the reference cannot be read of 1 (" in caplog.text
+
+
 def test_a_text_without_a_word_is_refused_before_anything_is_spoken(tmp_path: Path) -> None:
     source = write_set(tmp_path, [{"id": "one", "text": TEXTS[0]}, {"id": "two", "text": "..."}])
     tts = FakeTTS(TEXTS)

@@ -44,6 +44,7 @@ def test_seed_tts_eval(folder: Path) -> None:
         ("x|Prompt.|gone.wav|Text.", "line 2: no such sound file: "),
         ("x|Prompt.|a.wav|Text.|gone.wav", "line 2: no such sound file: "),
         ("../x|Prompt.|a.wav|Text.", "line 2: id '../x'; allowed: letters"),
+        ("字" * 43 + "|Prompt.|a.wav|Text.", "and at most 128 bytes as UTF-8"),
         ("ok|Prompt.|a.wav|Text.", "the id 'ok' comes twice"),
     ],
 )
@@ -77,6 +78,10 @@ def test_json_lines(folder: Path) -> None:
         (json.dumps({**ROW, "speaker": "me"}), "line 2: ['speaker']; allowed: id"),
         (json.dumps({**ROW, "text": "  "}), "line 2: text must be a text that is not empty"),
         (json.dumps({**ROW, "prompt_text": None}), "line 2: prompt_text must be a text"),
+        (
+            json.dumps({**ROW, "text": "so \ud83d"}),
+            r"line 2: text holds half a character: 'so \ud83d'",
+        ),
         (json.dumps({**ROW, "id": 7}), "line 2: id must be a text"),
         (json.dumps({**ROW, "prompt_audio": "gone.wav"}), "line 2: no such sound file: "),
         (json.dumps({**ROW, "reference_audio": 3}), "line 2: reference_audio must be"),
