@@ -6,6 +6,8 @@ import hashlib
 from collections.abc import Iterable
 from pathlib import Path
 
+from fireredtts2.checkpoint import TOKENIZER_FOLDERS, CheckpointFolder
+
 BLOCK_BYTES = 1 << 20
 SHORT_DIGITS = 16
 
@@ -27,9 +29,15 @@ def fingerprint(folder: Path, files: Iterable[Path]) -> str:
     return digest.hexdigest()[:SHORT_DIGITS]
 
 
-def model_fingerprint(folder: Path) -> str:
-    """Digest of a checkpoint folder, its prose (`.md`) left out."""
-    return fingerprint(folder, [p for p in folder.rglob("*") if p.is_file() and p.suffix != ".md"])
+def model_fingerprint(folder: CheckpointFolder) -> str:
+    """Digest of what a checkpoint speaks with.
+
+    Its prose (`.md`) is left out, and so is what else lies in its folder: adapters, reports.
+    """
+    files = [*folder.path.iterdir()]
+    for below in (*(folder.path / name for name in TOKENIZER_FOLDERS), folder.voices_path):
+        files += below.rglob("*")
+    return fingerprint(folder.path, [p for p in files if p.is_file() and p.suffix != ".md"])
 
 
 def code_fingerprint(package: Path) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import platform
 from collections.abc import Callable
 from functools import cached_property
@@ -72,8 +73,8 @@ class Materials:
         """
         config = self.config
         return {
-            "model": str(config.model),
-            "weights": model_fingerprint(self.folder.path),
+            "model": os.path.normpath(config.model),
+            "weights": model_fingerprint(self.folder),
             "code": code_fingerprint(PACKAGE),
             "seed": config.seed,
             "device": config.device,
@@ -142,8 +143,8 @@ class Materials:
 
     @property
     def model_id(self) -> str:
-        """Which weights and code speak: audio of others is made anew."""
-        return f"{self.about['weights']} {self.about['code']}"
+        """Which weights and code speak, and where: audio of others is made anew."""
+        return " ".join(self.about[key] for key in ("weights", "code", "device"))
 
     def _default_tts(self) -> TextToSpeech:
         from fireredtts2.fireredtts2 import FireRedTTS2

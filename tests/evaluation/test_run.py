@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -54,6 +55,25 @@ def test_a_second_run_speaks_nothing_again_but_other_weights_do(tmp_path: Path) 
     new = FakeTTS(TEXTS)
     evaluation(tmp_path, new, "wer", seed=1).run()
     assert new.calls == 4
+
+
+def test_what_a_model_does_not_speak_with_makes_nothing_anew(tmp_path: Path) -> None:
+    config = make_config(tmp_path, "wer", out=tmp_path / "model" / "eval")
+    Evaluation(config, lambda: FakeTTS(TEXTS), lambda: fake_judges(TEXTS)).run()
+    shelf = tmp_path / "model" / "adapters" / "anna"
+    shelf.mkdir(parents=True)
+    (shelf / "adapter_model.safetensors").write_bytes(b"an adapter")
+    (tmp_path / "model" / "README.md").write_text("Prose.", encoding="utf-8")
+    again = FakeTTS(TEXTS)
+    slash = replace(config, model=f"{config.model}/", parts=("dialogue",))
+    Evaluation(slash, lambda: again, lambda: fake_judges(TEXTS)).run()
+    assert again.calls == 2, "the dialogues alone"
+    report = json.loads((config.out / "report.json").read_text(encoding="utf-8"))
+    assert set(report["parts"]) == {"sentences", "dialogue"}
+    (tmp_path / "model" / "voices" / "anna.safetensors").unlink()
+    fewer = FakeTTS(TEXTS)
+    Evaluation(config, lambda: fewer, lambda: fake_judges(TEXTS)).run()
+    assert fewer.calls == 4, "other voices are another model"
 
 
 def test_parts_of_an_earlier_run_stay_in_the_report(
