@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch
 
+from fireredtts2.adapters import ADAPTERS_FOLDER
 from fireredtts2.atomic_file import atomic_folder
 from fireredtts2.checkpoint import LLM_NAMES, LLM_SHARED_NAME, CheckpointFolder
 from fireredtts2.llm.dual_transformer import DualTransformer
@@ -54,7 +55,10 @@ def write_checkpoint(
     state: dict[str, torch.Tensor],
     links: bool = False,
 ) -> None:
-    """A checkpoint folder with another language model: its keys and types as in `source`."""
+    """A checkpoint folder with another language model: its keys and types as in `source`.
+
+    Adapters stay behind: they were made for the model before.
+    """
     before = read_state(source)
     filled: StateDict = {
         key: state[key].detach().to("cpu", old.dtype).contiguous().clone()
@@ -63,7 +67,7 @@ def write_checkpoint(
     names = {n + s for n in (*LLM_NAMES.values(), LLM_SHARED_NAME) for s in SUFFIXES}
     with atomic_folder(path) as temporary:
         for entry in folder.path.iterdir():
-            if entry.name.startswith(".") or entry.name in names:
+            if entry.name.startswith(".") or entry.name in (*names, ADAPTERS_FOLDER):
                 continue
             if links:
                 (temporary / entry.name).symlink_to(entry.resolve())

@@ -53,8 +53,11 @@ def test_merge_writes_a_folder_that_equals_merging_at_load(
     trained: tuple[Run, Path], tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
     _, path = trained
-    made = tmp_path / "merged"
-    assert main(["adapter", "merge", str(path), str(made), "--model", str(tiny_checkpoint)]) == 0
+    made, source = tmp_path / "merged", tmp_path / "source"
+    shutil.copytree(tiny_checkpoint, source)
+    assert main(["adapter", "export", str(path), "anna", "--model", str(source)]) == 0
+    assert main(["adapter", "merge", str(path), str(made), "--model", str(source)]) == 0
+    assert not (made / "adapters").exists(), "they were made for the model before"
     merged = load_llm(CheckpointFolder(made), "dialogue", CPU, torch.float32)
     loaded = load_llm(
         CheckpointFolder(tiny_checkpoint), "dialogue", CPU, torch.float32, Adapter.load(path)
