@@ -69,6 +69,7 @@ class ModelRunner:
         self._codebook_size = codebook_size
         self._cache = model.new_cache(num_slots, max_rows)
         self._alone = [self._cache.row(slot) for slot in range(num_slots)]
+        self._lowest = [self._cache.rows(0, num_rows) for num_rows in range(1, num_slots + 1)]
         self._device = model.device
         self._params = [SamplingParams()] * num_slots
         self._generators = [torch.Generator(self._device) for _ in range(num_slots)]
@@ -185,13 +186,13 @@ class ModelRunner:
     def _eager_frames(self, slots: Sequence[int]) -> FramesUnderWay:
         """The plain twin of the programs."""
         alone = len(slots) == 1
-        rows = list(slots) if alone else list(range(self.num_slots))
+        rows = list(slots) if alone else list(range(max(slots) + 1))
         counts = [int(row in slots) for row in rows]
         self._use(rows[0], len(rows))
         codes = self.model.next_frame(
             self._next.tokens[rows],
             self._next.mask[rows],
-            self._alone[slots[0]] if alone else self._cache,
+            self._alone[slots[0]] if alone else self._lowest[len(rows) - 1],
             self._sampler(rows, slots),
             None if all(counts) else counts,
         )

@@ -104,6 +104,21 @@ def test_parallel_requests_equal_single_ones():
         assert torch.equal(one.codes, other.codes)
 
 
+def test_a_frame_is_computed_up_to_the_highest_slot_that_speaks(monkeypatch: pytest.MonkeyPatch):
+    engine = scripted_engine([5, 3, None], num_slots=5)
+    model, batches = engine.model_runner.model, []
+    extend = model.extend
+
+    def spy(tokens: torch.Tensor, *more: object) -> torch.Tensor:
+        if tokens.shape[1] == 1:  # a frame, no prompt
+            batches.append(len(tokens))
+        return extend(tokens, *more)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(model, "extend", spy)
+    run(engine, request("One", 9), request("Two", 9), request("Three", 9))
+    assert set(batches) == {1, 3}, "three spoke, then the third alone or with the first"
+
+
 def test_cached_equals_fresh_to_the_bit():
     warm = scripted_engine([4, 5])
     run(warm, request("Something else", 9))
