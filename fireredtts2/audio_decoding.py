@@ -23,6 +23,8 @@ MIN_PROMPT_S = 0.4
 MAX_PROMPT_S = 40.0
 PROMPT_LIMITS = f"a voice prompt is {MIN_PROMPT_S:g} to {MAX_PROMPT_S:g} s of speech"
 BLOCK_SAMPLES = 65_536
+#: In messages, what has no name of its own.
+BYTES_NAME = "audio bytes"
 
 #: What PyAV may open. Playlists and the like stay out: they name other files and addresses.
 CONTAINERS = "aac,ac3,aiff,amr,asf,au,avi,caf,flac,flv,matroska,mov,mp3,mpeg,mpegts,ogg,tta,w64,wav"
@@ -40,9 +42,22 @@ def decode(source: AudioSource, rate_hz: int, max_s: float | None = None) -> np.
     return resample_array(audio, file_rate_hz, rate_hz)
 
 
-def decode_with_av(clip: bytes) -> tuple[np.ndarray, int]:
-    """The first channel of a file's bytes and its rate, as FFmpeg reads it, whatever it is."""
-    return _collect(_av_blocks(io.BytesIO(clip)), "audio bytes", None)
+def decode_with_av(clip: bytes, name: str = BYTES_NAME, channel: int = 0) -> tuple[np.ndarray, int]:
+    """One channel of a file's bytes, as FFmpeg reads it, whatever it is.
+
+    Args:
+        clip: the whole file.
+        name: of the file, for messages.
+        channel: from 0.
+
+    Returns:
+        (samples,) float32, and their rate in Hz; 0 where there is no sound in it.
+
+    Raises:
+        ValueError: a rate that is not allowed, or no such channel.
+        av.error.FFmpegError: damaged, or not of a kind that is known.
+    """
+    return _collect(_av_blocks(io.BytesIO(clip), channel), name, None)
 
 
 def resample_array(audio: np.ndarray, from_hz: int, to_hz: int) -> np.ndarray:
@@ -59,7 +74,7 @@ def _open(source: AudioSource) -> tuple[str, BinaryIO]:
             raise ValueError(f"{source}: a folder, not audio")
         return str(source), open(source, "rb")
     if isinstance(source, bytes | bytearray | memoryview):
-        return "audio bytes", io.BytesIO(source)
+        return BYTES_NAME, io.BytesIO(source)
     # Read whole: it may be a pipe, which neither decoder can seek in.
     return str(getattr(source, "name", "audio file")), io.BytesIO(source.read())
 
@@ -105,7 +120,7 @@ def _soundfile_blocks(data: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
                 return
 
 
-def _av_blocks(data: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
+def _av_blocks(data: BinaryIO, channel: int = 0) -> Iterator[tuple[np.ndarray, int]]:
     with av.open(data, "r", options={"format_whitelist": CONTAINERS}) as container:
         if not container.streams.audio:
             return
@@ -113,5 +128,8 @@ def _av_blocks(data: BinaryIO) -> Iterator[tuple[np.ndarray, int]]:
         rate_hz = container.streams.audio[0].rate
         for frame in container.decode(audio=0):
             for part in resampler.resample(frame):
-                yield part.to_ndarray()[0].copy(), part.sample_rate
+                channels = part.to_ndarray()
+                if channel >= len(channels):
+                    raise ValueError(f"channel {channel}; it has {len(channels)}")
+                yield channels[channel].copy(), part.sample_rate
         yield np.zeros(0, np.float32), rate_hz

@@ -11,7 +11,7 @@ from typing import Any
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.llm.tokenizer import TOKENIZER_FILE
 from fireredtts2.training.prepare.options import PrepareOptions
-from fireredtts2.training.prepare.recordings import Recording, digest
+from fireredtts2.training.prepare.recordings import DIGEST_KIND, Recording, digest
 
 Plan = Mapping[str, Any]
 #: What a person knows by other names, and whose values say nothing.
@@ -56,10 +56,16 @@ def check_same(out: Path, before: Plan, now: Plan) -> None:
     changes = []
     for key in sorted(before.keys() | now.keys()):
         if before.get(key) != now.get(key):
-            values = f"{key} was {before.get(key)!r}, is {now.get(key)!r}"
-            changes.append(f"{NAMES[key]} changed" if key in NAMES else values)
+            changes.append(_change(key, before.get(key), now.get(key)))
     if changes:
         raise ValueError(
             f"{out}: begun otherwise: {'; '.join(changes)}. Go on as it was begun, or choose "
             "another folder"
         )
+
+
+def _change(key: str, before: Any, now: Any) -> str:
+    """One change, for people."""
+    if key == "recordings" and before and not str(before).startswith(DIGEST_KIND):
+        return "the recordings may have changed (an older version did not look into the files)"
+    return f"{NAMES[key]} changed" if key in NAMES else f"{key} was {before!r}, is {now!r}"

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import hashlib
+import io
 import json
-from collections.abc import Iterable
+import re
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 #: What is looked for beside texts; what else FFmpeg reads can be named in a manifest.
 _SUFFIXES = ".wav .flac .mp3 .ogg .oga .opus .m4a .aac .aif .aiff .au .w64 .webm .mp4"
 AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
+#: Read of a file at its beginning, in the middle and at its end to tell it from another.
+PART_BYTES = 65_536
+#: What digests begin with; those before it knew files by their sizes alone.
+DIGEST_KIND = "parts-"
+SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 @dataclass(frozen=True)
@@ -73,9 +80,12 @@ class SourceError(ValueError):
 def refuse_faults(path: Path, faults: list[str]) -> None:
     """Raises SourceError that shows the first of the faults found in a source."""
     if faults:
-        shown, more = faults[:5], len(faults) - 5
-        tail = f"; and {more} more" if more > 0 else ""
-        raise SourceError(f"{path}: {'; '.join(shown)}{tail}")
+        raise SourceError(f"{path}: {_shown(faults)}")
+
+
+def _shown(faults: list[str]) -> str:
+    shown, more = faults[:5], len(faults) - 5
+    return "; ".join(shown) + (f"; and {more} more" if more > 0 else "")
 
 
 def refuse_repeated_ids(recordings: Iterable[Recording]) -> None:
@@ -98,24 +108,66 @@ def apart(recording: Recording) -> list[Recording]:
     ]
 
 
+def refuse_odd_names(recordings: Iterable[Recording]) -> None:
+    """Raises SourceError where a name or text is not Unicode, so that no report could hold it.
+
+    A file's name may be any bytes; those that are not UTF-8 come as surrogates (`os.fsdecode`), and
+    JSON can write surrogates too.
+    """
+    found = [
+        f"{name!r} (in {recording.source!r})"
+        for recording in recordings
+        if (name := next(filter(SURROGATE.search, _names(recording)), None)) is not None
+    ]
+    if found:
+        raise SourceError(f"names of files and texts must be UTF-8; not so: {_shown(found)}")
+
+
+def _names(recording: Recording) -> Iterator[str]:
+    """All that is written down of a recording."""
+    yield from (recording.id, recording.language, recording.source)
+    for turn in recording.turns:
+        yield from (turn.audio.path.name, turn.speaker, turn.text)
+
+
 def digest(recordings: Iterable[Recording], root: Path) -> str:
-    """Tells one list of recordings from another: ids, texts, places, and sizes of the files.
+    """Tells one list of recordings from another: ids, texts, places, and the files.
+
+    Of a file its size counts, and what is in it at the beginning, in the middle and at the end.
 
     Args:
         recordings: in order.
         root: of the source; the same folder elsewhere has the same digest.
+
+    Returns:
+        Begins with `DIGEST_KIND`.
     """
-    total, sizes = hashlib.sha256(), {}
+    total, files = hashlib.sha256(), dict[Path, str]()
     for recording in recordings:
         row: list[object] = [recording.id, recording.language]
         for turn in recording.turns:
             place = turn.audio
-            if place.path not in sizes:
-                sizes[place.path] = place.path.stat().st_size if place.path.is_file() else -1
-            row += [turn.text, turn.speaker, _below(place.path, root), sizes[place.path]]
+            if place.path not in files:
+                files[place.path] = _file_digest(place.path)
+            row += [turn.text, turn.speaker, _below(place.path, root), files[place.path]]
             row += [place.start_s, place.end_s, place.channel, place.row]
         total.update(json.dumps(row).encode())
-    return total.hexdigest()[:16]
+    return DIGEST_KIND + total.hexdigest()[:16]
+
+
+def _file_digest(path: Path) -> str:
+    """Of a file's size and three parts; "" of one that is not there or cannot be read."""
+    try:
+        with path.open("rb") as file:
+            size = file.seek(0, io.SEEK_END)
+            total = hashlib.sha256(str(size).encode())
+            # NOTE: parts, so that a large set costs little. Where they overlap nothing is lost.
+            for begin in (0, (size - PART_BYTES) // 2, size - PART_BYTES):
+                file.seek(max(0, begin))
+                total.update(file.read(PART_BYTES))
+            return total.hexdigest()
+    except (OSError, ValueError):  # ValueError: a name that no file can have
+        return ""
 
 
 def _below(path: Path, root: Path) -> str:

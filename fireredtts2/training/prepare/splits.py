@@ -39,7 +39,8 @@ def _split(place: float, options: PrepareOptions) -> str:
 
 def _place(key: str) -> float:
     """0 to 1, evenly spread."""
-    digest = hashlib.sha256(key.encode()).digest()[: DIGEST_BITS // 8]
+    # Names of files that are not UTF-8 have surrogates in them (`os.fsdecode`).
+    digest = hashlib.sha256(key.encode("utf-8", "surrogatepass")).digest()[: DIGEST_BITS // 8]
     return int.from_bytes(digest, "big") / 2**DIGEST_BITS
 
 

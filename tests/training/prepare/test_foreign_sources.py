@@ -133,3 +133,73 @@ def test_an_audio_folder_with_metadata(tmp_path: Path, kind: str) -> None:
     layout, (clip,) = read_source(tmp_path, speaker="Ann")
     assert (layout, clip.id, clip.turns[0].text) == ("huggingface", "train/a.wav", "One, two.")
     assert clip.turns[0].audio == AudioPlace(tmp_path / "train/a.wav")
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [
+        (
+            "metadata.jsonl",
+            '{"file_name": "a.wav"}\n',
+            "line 1: no column of text; known are text,",
+        ),
+        (
+            "metadata.jsonl",
+            '\n{"file_name": "a.wav", "text": "A"}\n{"text": "B"}',
+            "line 3: no file_",
+        ),
+        (
+            "metadata.jsonl",
+            '{"file_name": "a.wav", "text": "A"}\n[1]',
+            "line 2: expected an object",
+        ),
+        ("metadata.jsonl", '{"file_name": "a.wav", "text": "A"}\n{"fil', "line 2: not JSON"),
+        (
+            "metadata.jsonl",
+            '{"file_name": [1], "text": "A"}',
+            "line 1: file_name is [1], not a text",
+        ),
+        ("metadata.csv", "text,file_name\nA,a.wav\nB\n", "line 3: 1 columns, the header has 2"),
+        (
+            "metadata.csv",
+            "file_name,text\na.wav,One, two.\n",
+            "line 2: 3 columns, the header has 2",
+        ),
+        ("metadata.csv", "text,file_name\n\nB,\n", "line 3: no file_name"),
+        ("metadata.csv", f'file_name,text\na.wav,"{"x" * 200_000}\n', "line 2: field larger than"),
+    ],
+)
+def test_metadata_names_bad_lines(tmp_path: Path, name: str, text: str, message: str) -> None:
+    (tmp_path / name).write_text(text)
+    with pytest.raises(SourceError) as caught:
+        read_source(tmp_path, "huggingface")
+    assert f"{name}: {message}" in str(caught.value)
+
+
+def test_empty_lines_of_metadata_are_passed_over(tmp_path: Path) -> None:
+    row = json.dumps({"file_name": "a.wav", "text": "A."})
+    for name, text in (("jsonl", f"\n{row}\n\n"), ("csv", "\nfile_name,text\n\na.wav,A.\n\n")):
+        folder = tmp_path / name
+        folder.mkdir()
+        (folder / f"metadata.{name}").write_text(text)
+        layout, (clip,) = read_source(folder)
+        assert (layout, clip.id, clip.turns[0].text) == ("huggingface", "a.wav", "A.")
+
+
+def test_empty_lines_of_lhotse_are_passed_over(lhotse: Path) -> None:
+    path = lhotse / "my_supervisions_train.jsonl.gz"
+    path.write_bytes(gzip.compress(b"\n" + gzip.decompress(path.read_bytes()) + b"\n"))
+    assert len(read_source(lhotse)[1]) == 5
+
+
+@pytest.mark.parametrize(
+    ("name", "text"),
+    [
+        ("metadata.csv", "file_name,text\na.wav,caf\u00e9\n"),
+        ("metadata.jsonl", '{"file_name": "b.wav", "text": "b"}\n{"text": "caf\u00e9"}'),
+    ],
+)
+def test_metadata_that_is_not_utf8_is_named(tmp_path: Path, name: str, text: str) -> None:
+    (tmp_path / name).write_bytes(text.encode("latin-1"))
+    with pytest.raises(SourceError, match=rf"{name}: line 2: the byte 0xE9 is not UTF-8"):
+        read_source(tmp_path, "huggingface")

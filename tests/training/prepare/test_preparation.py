@@ -13,6 +13,7 @@ from fireredtts2.training.prepare.options import PrepareOptions
 from fireredtts2.training.prepare.preparation import WORK_NAME, prepare
 from fireredtts2.training.prepare.splits import assign
 from fireredtts2.training.shards import Dataset, Sample
+from tests.training.prepare.speech import write_clip
 
 MakeOptions = Callable[..., PrepareOptions]
 
@@ -92,6 +93,49 @@ def test_other_options_are_refused(
         prepare(make_options(out=out, split_by="speaker"))
 
 
+def test_recordings_edited_in_place_are_noticed(make_options: MakeOptions, tmp_path: Path) -> None:
+    for number in range(3):
+        write_clip(tmp_path / f"clips/{number}.wav", 1.0, number, text=f"Number {number}.")
+    options = make_options(source=tmp_path / "clips")
+    prepare(options)
+    assert prepare(options).was_there
+    clip = tmp_path / "clips/1.wav"
+    size = clip.stat().st_size
+    write_clip(clip, 1.0, 99)
+    assert clip.stat().st_size == size
+    with pytest.raises(ValueError, match="begun otherwise: the recordings changed"):
+        prepare(options)
+
+
+def test_a_set_of_an_older_version_says_so(make_options: MakeOptions) -> None:
+    options = make_options()
+    prepare(options)
+    index = options.out / "dataset.json"
+    values = json.loads(index.read_text())
+    values["prepared"]["recordings"] = "0123456789abcdef"
+    index.write_text(json.dumps(values))
+    with pytest.raises(ValueError, match=r"may have changed \(an older version did not look"):
+        prepare(options)
+
+
+def test_odd_files_are_refused_and_the_rest_is_kept(
+    make_options: MakeOptions, tmp_path: Path
+) -> None:
+    rows = []
+    for number in range(3):
+        clip = write_clip(tmp_path / f"{number}.wav", 1.0, number)
+        rows.append({"audio": clip.name, "text": f"Number {number}.", "speaker": "A"})
+    write_clip(tmp_path / "cut.wav", 1.0, 7)
+    data = (tmp_path / "cut.wav").read_bytes()
+    (tmp_path / "cut.wav").write_bytes(data[: len(data) // 2])
+    (tmp_path / "x.raw").write_bytes(bytes(32_000))
+    rows += [{**rows[0], "audio": name} for name in ("cut.wav", "x.raw")]
+    source = tmp_path / "set.jsonl"
+    source.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    report = prepare(make_options(source=source)).report
+    assert (report["samples"], report["refused"]) == (3, {"unreadable": 2})
+
+
 def test_folders_with_something_else_are_left_alone(
     make_options: MakeOptions, tmp_path: Path
 ) -> None:
@@ -135,6 +179,8 @@ def test_splits_stay_as_they_were_when_recordings_come_in(make_options: MakeOpti
     counts = [list(all_of.values()).count(name) for name in ("validation", "test")]
     assert counts[0] == pytest.approx(200, abs=45)
     assert counts[1] == pytest.approx(100, abs=35)
+    odd = [Recording("caf\udce9.wav", ())]  # a file name of other bytes, for `train-codec`
+    assert set(assign([*many, *odd], options).values()) == {"train", "validation", "test"}
     few = assign(many[:3], make_options(validation=1e-9))
     assert sorted(few.values()) == ["train", "train", "validation"]
     assert set(assign(many[:1], make_options(validation=0.999)).values()) == {"train"}

@@ -2,7 +2,9 @@
 
 import gzip
 import json
+import os
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -134,6 +136,55 @@ def test_the_digest_knows_texts_places_and_sizes(tmp_path: Path) -> None:
     second = told()
     write_clip(clip, seconds=2.0)
     assert len({first, second, told()}) == 3
+
+
+def test_the_digest_knows_what_is_in_files_of_the_same_size(tmp_path: Path) -> None:
+    clip = write_clip(tmp_path / "set/a.wav", 12.0, text="One.")  # 384 kB
+
+    def told(root: Path) -> str:
+        return digest(read_source(root)[1], root)
+
+    plain, seen = clip.read_bytes(), {told(tmp_path / "set")}
+    for at in (1_000, len(plain) // 2, len(plain) - 1_000):
+        clip.write_bytes(plain[:at] + bytes([plain[at] ^ 1]) + plain[at + 1 :])
+        seen.add(told(tmp_path / "set"))
+    assert len(seen) == 4
+    clip.write_bytes(plain)
+    shutil.copytree(tmp_path / "set", tmp_path / "elsewhere" / "set", copy_function=shutil.copyfile)
+    assert told(tmp_path / "set") == told(tmp_path / "elsewhere" / "set")
+    clip.unlink()
+    manifest = write_lines(tmp_path / "x.jsonl", [{"audio": "a.wav", "text": "A", "speaker": "A"}])
+    assert digest(read_source(manifest)[1], tmp_path)  # what is missing is refused later
+
+
+def test_lists_that_cannot_be_decoded_say_where(tmp_path: Path) -> None:
+    row = {"audio": "a.wav", "text": "T", "speaker": "A"}
+    path = write_lines(tmp_path / "set.jsonl", [row, row])
+    path.write_bytes(path.read_bytes() + b'{"text": "caf\xe9"}\n')
+    with pytest.raises(SourceError, match=r"set\.jsonl: line 3: the byte 0xE9 is not UTF-8"):
+        read_source(path)
+    packed = tmp_path / "set.jsonl.gz"
+    whole = gzip.compress(b"\n" * 10_000)
+    for data in (whole[: len(whole) // 2], b"{}", whole[:12] + b"\xff" * 20):
+        packed.write_bytes(data)
+        with pytest.raises(SourceError, match=r"set\.jsonl\.gz: damaged or cut"):
+            read_source(packed)
+
+
+def test_names_that_are_not_unicode_are_refused_at_once(tmp_path: Path) -> None:
+    write_clip(tmp_path / "a.wav", text="One.")
+    odd = os.fsencode(tmp_path) + b"/caf\xe9"
+    try:
+        for suffix in (".wav", ".txt"):
+            shutil.copyfile(tmp_path / f"a{suffix}", odd + suffix.encode())
+    except OSError:
+        pytest.skip("file names are always Unicode here")
+    with pytest.raises(SourceError, match=r"must be UTF-8; not so: 'caf\\udce9\.wav'") as caught:
+        read_source(tmp_path)
+    str(caught.value).encode()
+    row = {"audio": "a.wav", "text": "\ud800", "speaker": "A"}
+    with pytest.raises(SourceError, match=r"not so: '\\ud800' \(in 'x\.jsonl line 1'\)"):
+        read_source(write_lines(tmp_path / "x.jsonl", [row]))
 
 
 def test_the_manifest_in_the_documentation_is_read(tmp_path: Path) -> None:

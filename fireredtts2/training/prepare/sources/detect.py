@@ -10,6 +10,7 @@ from fireredtts2.training.prepare.recordings import (
     Recording,
     SourceError,
     apart,
+    refuse_odd_names,
     refuse_repeated_ids,
 )
 from fireredtts2.training.prepare.sources.folder import is_folder, read_folder
@@ -62,7 +63,8 @@ def read_source(
         The layout and the recordings, in an order that is always the same.
 
     Raises:
-        SourceError: there is no such thing, nothing in it, or what is there is not right.
+        SourceError: there is no such thing, nothing in it, or what is there is not right;
+            a name or text is not Unicode.
     """
     if not path.exists():
         raise SourceError(f"{path}: no such file or folder")
@@ -74,6 +76,7 @@ def read_source(
         raise SourceError(f"{path}: no recordings found in it (read as {name})")
     if not conversations:
         found = [clip for recording in found for clip in apart(recording)]
+    refuse_odd_names(found)
     refuse_repeated_ids(found)
     return name, found
 

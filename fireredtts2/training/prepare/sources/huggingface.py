@@ -3,13 +3,20 @@
 from __future__ import annotations
 
 import csv
-import json
-from collections.abc import Iterable, Iterator, Mapping
+import io
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from fireredtts2.training.prepare.recordings import AudioPlace, Recording, SourceError, Turn
+from fireredtts2.training.prepare.recordings import (
+    AudioPlace,
+    Recording,
+    SourceError,
+    Turn,
+    refuse_faults,
+)
 from fireredtts2.training.prepare.sources import tables
+from fireredtts2.training.prepare.sources.manifest import json_object, open_text, read_text, text
 
 TABLES = (tables.PARQUET, tables.ARROW)
 #: Columns under the names that data sets give them, the first that is there.
@@ -34,7 +41,8 @@ def read_huggingface(root: Path, speaker: str | None, language: str) -> Iterator
     """Clips in the order of the files and rows.
 
     Raises:
-        SourceError: pyarrow is needed and missing, or a column is missing.
+        SourceError: pyarrow is needed and missing, a column is missing, or names the lines of
+            metadata that are not right.
     """
     found = [root] if root.is_file() else _tables(root)
     for path in found:
@@ -45,7 +53,10 @@ def read_huggingface(root: Path, speaker: str | None, language: str) -> Iterator
 
 def _from_table(path: Path, root: Path, speaker: str | None, language: str) -> Iterator[Recording]:
     names = tables.column_names(path)
-    audio, said = _required(path, names, AUDIO, "audio"), _required(path, names, TEXT, "text")
+    try:
+        audio, said = _required(names, AUDIO, "audio"), _required(names, TEXT, "text")
+    except ValueError as error:
+        raise SourceError(f"{path}: {error}") from None
     others = [one for kind in (SPEAKER, LANGUAGE, ID) if (one := _first(names, kind))]
     shown = path.name if path == root else path.relative_to(root).as_posix()
     for number, row in enumerate(tables.read_columns(path, [said, *others])):
@@ -62,21 +73,60 @@ def _from_table(path: Path, root: Path, speaker: str | None, language: str) -> I
 def _from_metadata(
     path: Path, root: Path, speaker: str | None, language: str
 ) -> Iterator[Recording]:
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        rows: Iterable[dict[str, Any]] = (
-            csv.DictReader(file) if path.suffix == ".csv" else map(json.loads, file)
-        )
-        for number, row in enumerate(rows, 1):
-            said = _required(path, list(row), TEXT, "text")
-            audio = path.parent / row[FILE_NAME]
-            name = audio.relative_to(root).as_posix() if audio.is_relative_to(root) else str(audio)
-            turn = Turn(
-                AudioPlace(audio),
-                " ".join(str(row[said] or "").split()),
-                speaker or _text(row, SPEAKER) or audio.parent.name,
-            )
-            where = f"{path.relative_to(root).as_posix()} row {number}"
-            yield Recording(name, (turn,), _text(row, LANGUAGE) or language, where)
+    found: list[Recording] = []
+    faults: list[str] = []
+    rows = _csv_rows(path, faults) if path.suffix == ".csv" else _json_rows(path, faults)
+    for line, row in rows:
+        where = f"{path.relative_to(root).as_posix()} line {line}"
+        try:
+            found.append(_from_row(row, path, root, speaker, language, where))
+        except ValueError as error:
+            faults.append(f"line {line}: {error}")
+    refuse_faults(path, faults)
+    yield from found
+
+
+def _from_row(
+    row: Mapping[str, Any], path: Path, root: Path, speaker: str | None, language: str, where: str
+) -> Recording:
+    """A clip of metadata, or ValueError that says what is wrong with it."""
+    said = _required(list(row), TEXT, "text")
+    file_name = text(row, FILE_NAME, "")
+    if not file_name:
+        raise ValueError(f"no {FILE_NAME}")
+    audio = path.parent / file_name
+    name = audio.relative_to(root).as_posix() if audio.is_relative_to(root) else str(audio)
+    who = speaker or _text(row, SPEAKER) or audio.parent.name
+    turn = Turn(AudioPlace(audio), " ".join(text(row, said, "").split()), who)
+    return Recording(name, (turn,), _text(row, LANGUAGE) or language, where)
+
+
+def _json_rows(path: Path, faults: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Lines with their numbers; adds what is wrong to the faults."""
+    for number, line in enumerate(open_text(path), 1):
+        if not line.strip():
+            continue
+        try:
+            yield number, json_object(line)
+        except ValueError as error:
+            faults.append(f"line {number}: {error}")
+
+
+def _csv_rows(path: Path, faults: list[str]) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """Rows with the number of the line that each ends on; adds what is wrong to the faults."""
+    reader = csv.reader(io.StringIO(read_text(path), newline=""))
+    header: list[str] = []
+    try:
+        for values in reader:
+            if not header:
+                header = values
+            elif len(values) == len(header):
+                yield reader.line_num, dict(zip(header, values, strict=True))
+            elif values:
+                found = f"{len(values)} columns, the header has {len(header)}"
+                faults.append(f"line {reader.line_num}: {found} (a text with commas needs quotes)")
+    except csv.Error as error:
+        faults.append(f"line {reader.line_num}: {error}")
 
 
 def _tables(root: Path) -> list[Path]:
@@ -89,7 +139,7 @@ def _metadata(root: Path) -> list[Path]:
     found = []
     for path in sorted(path for name in METADATA for path in root.rglob(name)):
         with path.open(encoding="utf-8-sig", errors="replace") as file:
-            if FILE_NAME in file.readline():
+            if FILE_NAME in next((line for line in file if line.strip()), ""):
                 found.append(path)
     return found
 
@@ -98,11 +148,11 @@ def _first(names: list[str], wanted: tuple[str, ...]) -> str | None:
     return next((name for name in wanted if name in names), None)
 
 
-def _required(path: Path, names: list[str], wanted: tuple[str, ...], what: str) -> str:
+def _required(names: list[str], wanted: tuple[str, ...], what: str) -> str:
     name = _first(names, wanted)
     if name is None:
-        raise SourceError(
-            f"{path}: no column of {what}; known are {', '.join(wanted)}; it has {', '.join(names)}"
+        raise ValueError(
+            f"no column of {what}; known are {', '.join(wanted)}; it has {', '.join(names)}"
         )
     return name
 

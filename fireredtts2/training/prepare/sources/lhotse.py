@@ -6,7 +6,6 @@ itself is not needed.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
@@ -19,7 +18,7 @@ from fireredtts2.training.prepare.recordings import (
     Turn,
     refuse_faults,
 )
-from fireredtts2.training.prepare.sources.manifest import open_text, seconds, text
+from fireredtts2.training.prepare.sources.manifest import json_object, open_text, seconds, text
 
 RECORDINGS, SUPERVISIONS = "recordings", "supervisions"
 Value = TypeVar("Value")
@@ -123,8 +122,10 @@ def _rows(path: Path, read: Callable[[Mapping[str, Any]], Value]) -> list[Value]
     found, faults = [], []
     with open_text(path) as file:
         for number, line in enumerate(file, 1):
+            if not line.strip():
+                continue
             try:
-                found.append(read(json.loads(line)))
+                found.append(read(json_object(line)))
             except (ValueError, KeyError, TypeError, AttributeError) as error:
                 cause = f"no {error}" if isinstance(error, KeyError) else str(error)
                 faults.append(f"line {number}: {cause}")

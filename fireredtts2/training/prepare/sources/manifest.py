@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import codecs
 import gzip
+import io
 import json
 import math
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO, Any
@@ -12,6 +15,7 @@ from typing import IO, Any
 from fireredtts2.training.prepare.recordings import (
     AudioPlace,
     Recording,
+    SourceError,
     Turn,
     refuse_faults,
 )
@@ -27,11 +31,43 @@ def is_manifest(path: Path) -> bool:
     return path.is_file() and path.name.endswith(SUFFIXES)
 
 
+def read_text(path: Path) -> str:
+    """A UTF-8 file, packed with gzip or not, with the ends of its lines as they are.
+
+    Raises:
+        SourceError: it is not UTF-8, names the line; or it is packed and damaged or cut.
+    """
+    try:
+        data = path.read_bytes()
+        data = gzip.decompress(data) if path.suffix == ".gz" else data
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise SourceError(f"{path}: damaged or cut, cannot be unpacked ({error})") from None
+    try:
+        return data.removeprefix(codecs.BOM_UTF8).decode()
+    except UnicodeDecodeError as error:
+        line = error.object.count(b"\n", 0, error.start) + 1
+        found = f"the byte 0x{error.object[error.start]:02X}"
+        raise SourceError(f"{path}: line {line}: {found} is not UTF-8; save it as UTF-8") from None
+
+
 def open_text(path: Path) -> IO[str]:
-    """A UTF-8 file, packed with gzip or not."""
-    if path.suffix == ".gz":
-        return gzip.open(path, "rt", encoding="utf-8-sig")
-    return path.open(encoding="utf-8-sig")
+    """The lines of `read_text`."""
+    return io.StringIO(read_text(path), newline=None)
+
+
+def json_object(line: str) -> dict[str, Any]:
+    """A line's object.
+
+    Raises:
+        ValueError: it is no JSON, or something else than an object.
+    """
+    try:
+        values = json.loads(line)
+    except json.JSONDecodeError as error:
+        raise ValueError(f"not JSON ({error})") from None
+    if not isinstance(values, dict):
+        raise ValueError(f"expected an object like {{...}}, got {type(values).__name__}")
+    return values
 
 
 def read_manifest(path: Path, speaker: str | None, language: str) -> Iterator[Recording]:
@@ -68,12 +104,7 @@ class _Line:
         self.path, self.number, self.speaker, self.language = path, number, speaker, language
 
     def recording(self, line: str) -> Recording:
-        try:
-            values = json.loads(line)
-        except json.JSONDecodeError as error:
-            raise ValueError(f"not JSON ({error})") from None
-        if not isinstance(values, dict):
-            raise ValueError(f"expected an object like {{...}}, got {type(values).__name__}")
+        values = json_object(line)
         if "turns" in values:
             check_keys(values, TALK_KEYS, "a conversation")
             turns = values["turns"]
