@@ -109,7 +109,7 @@ def _json_item(path: Path, number: int, line: str) -> CloneItem:
         if not isinstance(values.get(name), str) or not values[name].strip():
             raise ValueError(f"{where}: {name} must be a text that is not empty")
         if _has_half_a_character(values[name]):
-            raise ValueError(f"{where}: {name} holds half a character: {ascii(values[name])}")
+            raise ValueError(f"{where}: {name} holds half a character: {values[name]!a}")
     reference = values.get("reference_audio")
     if reference is not None and not (isinstance(reference, str) and reference):
         raise ValueError(f"{where}: reference_audio must be the path of a sound, or null")

@@ -14,6 +14,7 @@ from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.recipe_sections import OptimRecipe
 from fireredtts2.training.codec.stage import StepLosses
 from fireredtts2.training.discriminators import Discriminators
+from fireredtts2.training.finetune.optimizer_state import load_gathered
 
 
 class Judges:
@@ -73,7 +74,7 @@ class Judges:
 
     def load(self, state: dict[str, Any]) -> None:
         self.members.load_state_dict(state["members"])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_gathered(self.optimizer, state["optimizer"])
 
 
 def build_adamw(

@@ -19,7 +19,7 @@ from fireredtts2.atomic_file import atomic_path
 from fireredtts2.audio_decoding import resample_array
 from fireredtts2.config import FRAME_RATE_HZ
 from fireredtts2.training.codec.recipe_sections import DataRecipe
-from fireredtts2.training.codec.sources import read_sounds
+from fireredtts2.training.codec.sources import read_sounds, takes_all_below
 from fireredtts2.training.prepare.audio_reading import AudioReader
 from fireredtts2.training.prepare.checks import MEANINGS, Reason, RefusedError
 from fireredtts2.training.prepare.options import PrepareOptions
@@ -78,10 +78,16 @@ def open_sounds(recipe: DataRecipe, out: Path) -> Sounds:
     """Looks through a source, or takes what an earlier look of this run found.
 
     Raises:
-        ValueError: nothing there that can be used, or, with `faults` "refuse", the first fault.
+        ValueError: nothing there that can be used, or, with `faults` "refuse", the first fault;
+            or `out` lies where its own samples would be taken for sounds of the source.
         OSError: what was found cannot be written.
     """
     source = Path(recipe.source)
+    if takes_all_below(source) and out.resolve().is_relative_to(source.resolve()):
+        raise ValueError(
+            f"run.out: {out} lies in data.source {source}, all of whose sound files are learnt "
+            "from, so that the run's own samples would be among them; choose a run.out outside it"
+        )
     recordings = read_sounds(source)
     root = source if source.is_dir() else source.parent
     name = f"{digest(recordings, root)}-{_rules(recipe)}"

@@ -46,7 +46,7 @@ def read_sounds(path: Path) -> list[Recording]:
         raise SourceError(f"{path}: no such file or folder")
     if is_manifest(path):
         found = list(_manifest(path))
-    elif path.is_file() or any(LAYOUTS[name].is_one(path) for name in DESCRIBED):
+    elif not takes_all_below(path):
         found = read_source(path, conversations=False)[1]
     else:
         found = [_recording(file.relative_to(path).as_posix(), file) for file in audio_files(path)]
@@ -54,6 +54,11 @@ def read_sounds(path: Path) -> list[Recording]:
         raise SourceError(f"{path}: no sound files in it")
     refuse_repeated_ids(found)
     return found
+
+
+def takes_all_below(path: Path) -> bool:
+    """Whether a source is a folder whose sound files are all taken, those below it too."""
+    return path.is_dir() and not any(LAYOUTS[name].is_one(path) for name in DESCRIBED)
 
 
 def _recording(name: str, file: Path) -> Recording:

@@ -22,6 +22,7 @@ from fireredtts2.training.codec.quantization import Uses
 from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.stage import NOISE, Stage
 from fireredtts2.training.finetune.optimizer import set_rates
+from fireredtts2.training.finetune.optimizer_state import load_gathered
 from fireredtts2.training.schedule import average_decay, rate_share
 
 LEARN = 2**20  # as a number for draws, beyond the batches of a step
@@ -192,7 +193,7 @@ class CodecTrainer:
         if self.average is not None:
             for name, kept in self.average.items():
                 kept.copy_(state["average"][name])
-        self.optimizer.load_state_dict(state["optimizer"])
+        load_gathered(self.optimizer, state["optimizer"])
         if self.judges is not None:
             self.judges.load(state["judges"])
         self.stage.load(state["stage"])

@@ -15,30 +15,12 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fireredtts2.llm.prompt import PADDING_SEGMENT, Rows, Segment, segment_rows
-from fireredtts2.training.finetune.material import NUM_TAGS, Material, Said
+from fireredtts2.training.finetune.drafts import Draft, Drafter
+from fireredtts2.training.finetune.material import Material
 from fireredtts2.training.finetune.recipe import DataRecipe
 
 POOL_SAMPLES = 512  # packed together; more would pack little better
 TRAIN, VALIDATION = 0, 1
-
-
-@dataclass(frozen=True)
-class Part:
-    """One segment of a drawn sample: where it is from and the tag that it gets."""
-
-    material: int
-    sample: int
-    segment: int
-    tag: int
-
-
-@dataclass(frozen=True)
-class Draft:
-    """A sample to be made. `joined`: its parts are one segment that goes on (monologue)."""
-
-    parts: tuple[Part, ...]
-    num_rows: int
-    joined: bool = False
 
 
 @dataclass(frozen=True)
@@ -60,7 +42,11 @@ class Pack:
 
 
 class Packer:
-    """Makes the batches of every epoch from the data, and from what is replayed beside it."""
+    """Makes the batches of every epoch from the data, and from what is replayed beside it.
+
+    Every clip and every turn is learnt once an epoch, but for the first segments that
+    `prompt_dropout` takes, and for what is by itself longer than a batch.
+    """
 
     def __init__(
         self,
@@ -71,14 +57,19 @@ class Packer:
         kind: int = TRAIN,
     ) -> None:
         self.materials, self.recipe, self.seed = list(materials), recipe, seed
-        self.monologue, self.kind = monologue, kind
+        self.kind = kind
+        self.drafter = Drafter(self.materials, recipe, monologue, drops_prompts=kind == TRAIN)
         self._plan: tuple[int, list[list[Draft]]] | None = None
-        self.num_too_long = 0
         if not self.plan(0):
             raise ValueError(
                 f"{self.materials[0].name}: no sample fits into data.rows_per_batch "
                 f"{recipe.rows_per_batch}; shorten the clips or raise it"
             )
+
+    @property
+    def num_too_long(self) -> int:
+        """Clips and turns that are left out of the epoch planned last."""
+        return self.drafter.num_too_long
 
     def plan(self, epoch: int) -> list[list[Draft]]:
         """The batches of an epoch, as lists of samples."""
@@ -88,14 +79,11 @@ class Packer:
 
     def _planned(self, epoch: int) -> list[list[Draft]]:
         rng = np.random.default_rng([self.seed, self.kind, epoch])
-        drafts, self.num_too_long = [], 0
+        drafts: list[Draft] = []
+        self.drafter.num_too_long = 0
         for material, sample in self._chosen(rng):
             own = np.random.default_rng([self.seed, self.kind, epoch, material, sample])
-            draft = self._fitted(self._draft(material, sample, own))
-            if draft is None:
-                self.num_too_long += 1
-            else:
-                drafts.append(draft)
+            drafts += self.drafter.drafts(material, sample, own)
         packs: list[list[Draft]] = []
         for begin in range(0, len(drafts), POOL_SAMPLES):
             pool = drafts[begin : begin + POOL_SAMPLES]
@@ -111,82 +99,6 @@ class Packer:
             size = len(self.materials[1])
             chosen += [(1, int(i)) for i in rng.choice(size, count, replace=count > size)]
         return [chosen[i] for i in rng.permutation(len(chosen))]
-
-    def _draft(self, material: int, sample: int, rng: np.random.Generator) -> Draft:
-        segments = self.materials[material].samples[sample]
-        if len(segments) == 1:
-            return self._from_single(material, sample, rng)
-        first = int(self.kind == TRAIN and rng.random() < self.recipe.prompt_dropout)
-        tags = self._tags(rng)
-        parts = [
-            Part(material, sample, number, int(tags[segments[number].speaker]))
-            for number in range(first, len(segments))
-        ]
-        return self._measured(parts)
-
-    def _from_single(self, material: int, sample: int, rng: np.random.Generator) -> Draft:
-        """A single clip: alone, after another of its voice, or in a conversation of two."""
-        recipe, source = self.recipe, self.materials[material]
-        own = Part(material, sample, 0, source.samples[sample][0].speaker)
-        kind = rng.random()
-        prompt = self._same_voice(own, rng)
-        tags = self._tags(rng)
-        tag, other_tag = int(tags[own.tag]), int(tags[(own.tag + 1) % NUM_TAGS])
-        own = Part(material, sample, 0, tag)
-        if prompt is None or kind >= recipe.prompt_share + recipe.dialogue_share:
-            return self._measured([own])
-        before = Part(material, prompt, 0, tag)
-        if self.monologue:
-            return self._measured([before, own], joined=True)
-        if kind < recipe.prompt_share:
-            return self._measured([before, own])
-        other = self._other_voice(own, rng)
-        if other is None:
-            return self._measured([before, own])
-        pair = [Part(material, o, 0, other_tag) for o in other]
-        return self._measured([before, pair[0], own, *pair[1:]])
-
-    def _tags(self, rng: np.random.Generator) -> np.ndarray:
-        drawn = rng.permutation(NUM_TAGS)
-        return drawn if self.recipe.shuffle_tags else np.arange(NUM_TAGS)
-
-    def _same_voice(self, own: Part, rng: np.random.Generator) -> int | None:
-        source = self.materials[own.material]
-        voice = source.samples[own.sample][0].voice
-        others = [s for s in source.by_voice.get(voice or "", ()) if s != own.sample]
-        return others[int(rng.integers(len(others)))] if others else None
-
-    def _other_voice(self, own: Part, rng: np.random.Generator) -> list[int] | None:
-        """Two clips, or one, of another voice."""
-        source = self.materials[own.material]
-        voices = [v for v in source.by_voice if v != source.samples[own.sample][0].voice]
-        if not voices:
-            return None
-        clips = source.by_voice[voices[int(rng.integers(len(voices)))]]
-        return [int(i) for i in rng.permutation(clips)[:2]]
-
-    def _said(self, part: Part) -> Said:
-        return self.materials[part.material].samples[part.sample][part.segment]
-
-    def _measured(self, parts: Sequence[Part], joined: bool = False) -> Draft:
-        if not joined:
-            return Draft(tuple(parts), sum(self._said(part).num_rows for part in parts))
-        frames = sum(self._said(part).num_frames for part in parts)
-        return Draft(tuple(parts), len(self._joined_ids(parts)) + frames + 1, joined=True)
-
-    def _joined_ids(self, parts: Sequence[Part]) -> tuple[int, ...]:
-        """Ids of the texts as one, as inference puts a prompt before its text (SPEC section 6)."""
-        first, second = (self._said(part).text for part in parts)
-        return self.materials[parts[0].material].reader.ids(f"{first[:-1]},{second}")
-
-    def _fitted(self, draft: Draft) -> Draft | None:
-        """The draft without the last turns that do not fit; None where nothing is left."""
-        limit = self.recipe.rows_per_batch
-        if draft.joined and draft.num_rows > limit:
-            draft = self._measured(draft.parts[1:])
-        while draft.num_rows > limit and len(draft.parts) > 1:
-            draft = self._measured(draft.parts[:-1])
-        return draft if draft.num_rows <= limit else None
 
     def pack(self, epoch: int, index: int) -> Pack:
         """One batch of an epoch."""
@@ -206,9 +118,9 @@ class Packer:
         codes = [s.codes(p.sample, p.segment) for s, p in zip(sources, draft.parts, strict=True)]
         tags = [sources[0].reader.tags[part.tag] for part in draft.parts]
         if draft.joined:
-            texts, codes = [self._joined_ids(draft.parts)], [torch.cat(codes, 1)]
+            texts, codes = [self.drafter.joined_ids(draft.parts)], [torch.cat(codes, 1)]
         else:
-            texts = [self._said(part).ids for part in draft.parts]
+            texts = [self.drafter.said(part).ids for part in draft.parts]
         return Rows.concatenate(
             segment_rows(Segment([tags[i], *ids[1:]], codes[i]), len(codes[i]))
             for i, ids in enumerate(texts)

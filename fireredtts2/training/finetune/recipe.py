@@ -48,10 +48,11 @@ class DataRecipe:
         folder: a data set, see `fireredtts2.training.shards`.
         replay: another data set, learnt beside it so that what was known is not forgotten.
         replay_share: of the samples.
-        rows_per_batch: rows of one packed batch; also the longest sample.
+        rows_per_batch: rows of one packed batch; also the longest sample. A longer conversation
+            is cut into several; a longer clip or turn is left out.
         prompt_share: single clips that come after another clip of the same voice.
         dialogue_share: single clips that come as a conversation of two voices.
-        prompt_dropout: conversations that lose their first segment.
+        prompt_dropout: conversations that lose their first segment, of those that are not cut.
         shuffle_tags: whether a sample's speakers get other tags in every epoch.
         code_noise: share of the codes read that are those of another frame.
         depth_fraction: share of the frames that the depth decoder learns from.

@@ -17,6 +17,7 @@ from fireredtts2.training.finetune.export import write_model
 from fireredtts2.training.finetune.extras import load_extra
 from fireredtts2.training.finetune.journal import Journal
 from fireredtts2.training.finetune.material import TextReader, open_material
+from fireredtts2.training.finetune.origins import check_origins, origins
 from fireredtts2.training.finetune.packing import VALIDATION, Packer
 from fireredtts2.training.finetune.recipe import Recipe
 from fireredtts2.training.finetune.samples import Samples, SampleSpeaker, sample_lines
@@ -71,6 +72,7 @@ class Run:
         self.folder = CheckpointFolder(recipe.model.checkpoint)
         self.model = load_model(self.folder, recipe)
         self.trainer, self.judges = self._prepared()
+        self.origins = origins(recipe, self.folder)
         self.best: dict[str, Any] = {"loss": None, "step": 0, "stale": 0}
         self.first: dict[str, float] = {}
         self.is_fresh = True
@@ -93,7 +95,8 @@ class Run:
         packer = Packer(sources, recipe.data, seed, is_monologue)
         if packer.num_too_long:
             log.warning(
-                "%d samples are longer than data.rows_per_batch and left out", packer.num_too_long
+                "%d clips or turns are longer than data.rows_per_batch and left out",
+                packer.num_too_long,
             )
         judges = {
             name: Packer([material], recipe.data, seed, is_monologue, VALIDATION)
@@ -115,6 +118,7 @@ class Run:
             log.warning("%s: no checkpoint to resume from; starting anew", self.out)
             return
         check_same(state["recipe"], self.recipe.as_dict(), FIXED)
+        check_origins(state.get("origins"), self.origins, self.out)
         self.trainer.load(state["trainer"])
         self.is_fresh = False
         self.best, self.first = state["best"], state["first"]
@@ -190,6 +194,7 @@ class Run:
     def _save(self) -> None:
         state = {
             "recipe": self.recipe.as_dict(),
+            "origins": self.origins,
             "trainer": self.trainer.state(keeps=self._is_main),
             "best": self.best,
             "first": self.first,

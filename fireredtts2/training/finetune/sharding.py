@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable
-from typing import Any, TypeAlias
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -17,11 +17,11 @@ from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
 from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.training.finetune.optimizer_state import OptimizerState, load_gathered
 from fireredtts2.training.finetune.recipe import Recipe
 from fireredtts2.training.muon import Muon, orthogonalize
 
 log = logging.getLogger(__name__)
-OptimizerState: TypeAlias = dict[str, Any]
 #: What accelerate may be set up for; FSDP also comes by `accelerate launch --use_fsdp`.
 PLAIN_KINDS, FSDP = ("NO", "MULTI_CPU", "MULTI_GPU"), "FSDP"
 
@@ -133,7 +133,7 @@ def restore(optimizer: torch.optim.Optimizer, saved: OptimizerState) -> None:
         }
         for number, values in saved["state"].items()
     }
-    optimizer.load_state_dict({**saved, "state": state})
+    load_gathered(optimizer, {**saved, "state": state})
     if hasattr(optimizer, "_new_buffer"):
         _quantize(optimizer)
 

@@ -162,7 +162,8 @@ class Trainer:
         """Mean losses over the first batches of a packer, weighted by their frames."""
         world, rank = self.accelerator.num_processes, self.accelerator.process_index
         count = min(len(packer.plan(0)), self.recipe.run.validation_batches)
-        total = torch.zeros(len(LOSS_NAMES) + 1, dtype=torch.float64, device=self.device)
+        # On the CPU: not every device (MPS) has float64.
+        total = torch.zeros(len(LOSS_NAMES) + 1, dtype=torch.float64)
         self.plain.eval()
         with self.averaged():
             # Every process takes part in every round, as sharded layers are gathered by all.
@@ -174,10 +175,11 @@ class Trainer:
                         self._moved(pack), None, self._seeded(VALIDATION_STEP, shown)
                     )
                 weight = pack.num_frames if number < count else 0
-                total[:-1] += losses.double() * weight
+                total[:-1] += losses.cpu().double() * weight
                 total[-1] += weight
         self.plain.train()
-        total = self.accelerator.reduce(total, "sum")
+        if world > 1:
+            total = self.accelerator.reduce(total.to(self.device), "sum")
         means = (total[:-1] / total[-1]).tolist()
         return dict(zip(LOSS_NAMES, means, strict=True))
 

@@ -136,6 +136,18 @@ def test_a_resumed_run_keeps_its_sounds_and_its_codec(
         CodecRun(recipe, resume=True)
 
 
+def test_a_run_among_its_sounds_is_refused_at_once(
+    values: MakeValues, sounds: Path, tmp_path: Path
+) -> None:
+    """Its samples would be taken for sounds, and it could not be resumed."""
+    copy = tmp_path / "copy"
+    shutil.copytree(sounds, copy)
+    out = copy / "runs" / "two"
+    with pytest.raises(ValueError, match=r"run.out: .* lies in data.source"):
+        CodecRun(recipe_from(values("two", data__source=str(copy), run__out=str(out))))
+    assert not out.exists()
+
+
 def test_several_processes_are_refused(values: MakeValues, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(ValueError, match="one process"):

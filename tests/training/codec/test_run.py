@@ -120,6 +120,24 @@ def test_both_stages_learn_from_nothing(values: MakeValues, tmp_path: Path) -> N
         assert sum(losses[-4:]) < drop * sum(losses[:4]), losses
 
 
+def test_a_resumed_run_takes_the_rates_of_its_recipe(values: MakeValues) -> None:
+    fixed = {"optim__schedule": "constant", "optim__warmup_steps": 0}
+    CodecRun(recipe_of(values, "two", optim__total_steps=4, **fixed)).carry_out()
+    changed = {"optim__learning_rate": 1e-4, "optim__discriminator_rate": 2e-5,
+               "optim__weight_decay": 0.25, "optim__betas": [0.7, 0.9]}  # fmt: skip
+    trainer = CodecRun(recipe_of(values, "two", **fixed, **changed), resume=True).trainer
+    assert trainer.judges is not None
+    assert trainer.step_count == 4
+    trainer.step()
+    for optimizer, rate in ((trainer.optimizer, 1e-4), (trainer.judges.optimizer, 2e-5)):
+        (group,) = optimizer.param_groups
+        assert (group["lr"], group["peak"], group["weight_decay"]) == (rate, rate, 0.25)
+        assert tuple(group["betas"]) == (0.7, 0.9)
+        # What was gathered is kept; the discriminators joined at step 2.
+        steps = {int(state["step"]) for state in optimizer.state.values()}
+        assert steps == ({4} if optimizer is trainer.optimizer else {3})
+
+
 def test_bfloat16_and_accumulation_run(values: MakeValues) -> None:
     run = CodecRun(recipe_of(values, "one-sound", optim__precision="bfloat16",
                              optim__total_steps=5))  # fmt: skip

@@ -24,6 +24,24 @@ def test_a_folder_needs_no_texts(sounds: Path) -> None:
     ]
 
 
+@pytest.mark.parametrize("below", ["runs/one", "a/../runs", "."])
+def test_a_run_must_not_lie_among_its_sounds(tmp_path: Path, below: str) -> None:
+    source, linked = write_sounds(tmp_path / "recordings", count=1), tmp_path / "linked"
+    linked.symlink_to(source)
+    for given in (source, linked):
+        with pytest.raises(ValueError, match=r"lies in data.source"):
+            open_sounds(DataRecipe(str(source)), given / below)
+    assert sorted(path.name for path in source.iterdir()) == ["clip0.wav"]
+    open_sounds(DataRecipe(str(source), validation=0.0), tmp_path / "recordings-run")
+
+
+def test_a_run_may_lie_beside_a_manifest(sounds: Path, tmp_path: Path) -> None:
+    """It names its own sounds."""
+    manifest = tmp_path / "sounds.jsonl"
+    manifest.write_text(json.dumps({"audio": str(sounds / "clip0.wav")}))
+    assert open_sounds(DataRecipe(str(manifest), validation=0.0), tmp_path / "run").all
+
+
 def test_a_manifest_needs_only_audio(sounds: Path, tmp_path: Path) -> None:
     lines = [
         {"audio": str(sounds / "clip0.wav")},

@@ -1,6 +1,7 @@
 """Whole runs on a tiny model: they learn, and a run cut anywhere equals the uncut one."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -10,6 +11,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors.torch import load_file, save_file
 
 pytest.importorskip("accelerate", reason="fine-tuning needs the training extra")
 pytest.importorskip("peft", reason="adapters need the training extra")
@@ -296,11 +298,126 @@ def test_a_resumed_run_keeps_its_recipe(
         Run(recipe_from(values(**change)), resume=True)
 
 
+def test_a_resumed_run_keeps_its_data(
+    values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    from fireredtts2.checkpoint import CheckpointFolder
+    from tests.training.finetune.conftest import write_dataset
+
+    codec_id = CheckpointFolder(tiny_checkpoint).codec_id
+    own, replay = tmp_path / "own", tmp_path / "replay"
+    for folder in (own, replay):
+        write_dataset(folder, codec_id)
+    recipe = recipe_from(values(data__folder=str(own), data__replay=str(replay),
+                                optim__total_steps=1))  # fmt: skip
+    Run(recipe).carry_out()
+    assert Run(recipe, resume=True).trainer.step_count == 1
+    for folder, place in ((own, "data.folder"), (replay, "data.replay")):
+        kept = folder.rename(tmp_path / "kept")
+        write_dataset(folder, codec_id, num_train=13)
+        (folder / "dataset.json").write_bytes((kept / "dataset.json").read_bytes())
+        refused = pytest.raises(ValueError, match=rf"began with \({place}\)")
+        with refused:  # other shards, the same index
+            Run(recipe, resume=True)
+        shutil.rmtree(folder)
+        shutil.copytree(kept, folder)
+        assert Run(recipe, resume=True).trainer.step_count == 1
+        index = json.loads((kept / "dataset.json").read_text())
+        (folder / "dataset.json").write_text(json.dumps(index | {"seconds": 11.0}))
+        with refused:  # another index, the same shards
+            Run(recipe, resume=True)
+        shutil.rmtree(folder)
+        kept.rename(folder)
+
+
+def test_a_resumed_run_keeps_its_base_weights(
+    values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    folder = tmp_path / "base"
+    shutil.copytree(tiny_checkpoint, folder)
+    recipe = recipe_from(values(model__checkpoint=str(folder), optim__total_steps=1))
+    Run(recipe).carry_out()
+    assert Run(recipe, resume=True).trainer.step_count == 1
+    path = folder / "llm.safetensors"
+    size = path.stat().st_size
+    save_file({name: tensor + 1 for name, tensor in load_file(path).items()}, path)
+    assert path.stat().st_size == size
+    with pytest.raises(ValueError, match="weights that the run began with"):
+        Run(recipe, resume=True)
+
+
+def test_a_checkpoint_of_an_earlier_version_goes_on(
+    values: MakeValues, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = recipe_from(values(optim__total_steps=1))
+    run = Run(recipe)
+    run.carry_out()
+    state = run.store.load_newest()
+    assert state is not None
+    del state["origins"]
+    run.store.save(1, state)
+    assert Run(recipe, resume=True).trainer.step_count == 1
+    assert "does not tell what data" in caplog.text
+
+
+@pytest.mark.parametrize("method", ["lora", "muon", pytest.param("8bit", marks=pytest.mark.slow)])
+def test_a_resumed_run_takes_the_rates_of_its_recipe(values: MakeValues, method: str) -> None:
+    if method == "8bit":
+        pytest.importorskip("torchao.optim", reason="8-bit optimizers need torchao")
+    fixed = {**METHODS[method], "optim__schedule": "constant", "optim__warmup_steps": 0}
+    Run(recipe_from(values(optim__total_steps=2, **fixed))).carry_out()
+    changed = {"optim__learning_rate": 1e-3, "optim__muon_rate": 1e-4,
+               "optim__weight_decay": 0.25, "optim__betas": [0.8, 0.9]}  # fmt: skip
+    recipe = recipe_from(values(**fixed, **changed))
+    trainer = Run(recipe, resume=True).trainer
+    has_moments = [bool(optimizer.state) for optimizer in trainer.optimizers]
+    assert trainer.step_count == 2
+    assert all(has_moments)
+    trainer.step()
+    rates = [1e-4, 1e-3] if method == "muon" else [1e-3]
+    for optimizer, rate in zip(trainer.optimizers, rates, strict=True):
+        (group,) = optimizer.param_groups
+        assert float(group["lr"]) == group["peak"] == pytest.approx(rate)
+        assert isinstance(group["lr"], torch.Tensor) == (method == "8bit")
+        assert group["weight_decay"] == 0.25
+        assert tuple(group.get("betas", (0.8, 0.9))) == (0.8, 0.9)
+
+
+class OnDevice(torch.Tensor):
+    """Stands for a tensor on a device without float64, as MPS is."""
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.Tensor.cpu:
+            return args[0].as_subclass(torch.Tensor)
+        result = super().__torch_function__(func, types, args, kwargs or {})
+        if isinstance(result, OnDevice) and result.dtype == torch.float64:
+            raise RuntimeError("this device has no float64")
+        return result
+
+
+def test_validation_needs_no_float64_on_the_device(
+    values: MakeValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(recipe_from(values()))
+    trainer, judge = run.trainer, run.judges["validation"]
+    wanted = trainer.validate(judge)
+    forward, zeros = trainer.plain.forward, torch.zeros
+
+    def on_device(*size: Any, **how: Any) -> torch.Tensor:
+        made = zeros(*size, **how)
+        return made if how.get("device") is None else made.as_subclass(OnDevice) + 0
+
+    monkeypatch.setattr(
+        trainer.plain, "forward", lambda *args: forward(*args).as_subclass(OnDevice)
+    )
+    monkeypatch.setattr("fireredtts2.training.finetune.trainer.torch.zeros", on_device)
+    assert trainer.validate(judge) == wanted
+
+
 def test_a_checkpoint_of_another_size_is_refused(
     values: MakeValues, tiny_checkpoint: Path, tmp_path: Path
 ) -> None:
-    import shutil
-
     folder = tmp_path / "other"
     shutil.copytree(tiny_checkpoint, folder)
     config = json.loads((folder / "config_llm.json").read_text())
