@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from fireredtts2.training.prepare.audio_reading import AudioReader
+from fireredtts2.training.prepare.checks import RefusedError
 from fireredtts2.training.prepare.recordings import AudioPlace, SourceError
 from fireredtts2.training.prepare.sources.detect import read_source
 from tests.training.prepare.speech import write_clip
@@ -112,6 +113,20 @@ def test_tables_of_huggingface(tmp_path: Path, kind: str) -> None:
     pyarrow.parquet.write_table(table.drop_columns(["sentence"]), root / "data/x.parquet")
     with pytest.raises(SourceError, match=r"no column of text; known are text, .*it has audio"):
         read_source(root / "data/x.parquet")
+
+
+def test_a_table_may_hold_names_of_files_beside_it(tmp_path: Path) -> None:
+    pa = pytest.importorskip("pyarrow", reason="tables need pyarrow")
+    import pyarrow.parquet
+
+    write_clip(tmp_path / "clips/0.flac", 0.5, 0)
+    rows = [{"audio": name, "text": "Said."} for name in ("clips/0.flac", "clips/gone.flac")]
+    pyarrow.parquet.write_table(pa.Table.from_pylist(rows), tmp_path / "train.parquet")
+    first, gone = (one.turns[0].audio for one in read_source(tmp_path)[1])
+    audio, rate_hz = AudioReader(10.0).read(first)
+    assert audio.size == 0.5 * rate_hz
+    with pytest.raises(RefusedError, match=r"train\.parquet row 1: no audio in it"):
+        AudioReader(10.0).read(gone)
 
 
 def test_without_pyarrow_it_says_what_to_install(

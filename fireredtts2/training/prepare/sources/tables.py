@@ -55,6 +55,8 @@ def read_cell(place: AudioPlace) -> bytes:
     value = _cell(place.path, place.row, place.column)
     if isinstance(value, bytes):
         return value
+    if isinstance(value, str):  # a table of names: the files lie beside it
+        value = {"path": value}
     data, name = (value or {}).get("bytes"), (value or {}).get("path")
     if data is not None:
         return bytes(data)
