@@ -1,4 +1,8 @@
-"""Bootstrap intervals: of a mean, of a pooled error rate, and of a paired difference of either."""
+"""Bootstrap intervals: of a mean, of a pooled error rate, and of a paired difference of either.
+
+Items that are not independent, as the turns of one dialogue, are drawn together: the cluster
+bootstrap (Davison and Hinkley 1997, section 3.8; Field and Welsh 2007).
+"""
 
 from __future__ import annotations
 
@@ -8,8 +12,13 @@ import numpy as np
 
 RESAMPLES = 1_000
 PERCENTILES = (2.5, 97.5)
+#: With fewer independent items the interval is too narrow to be shown: of two equal models it tells
+#: 16 of 100 apart at 5 items, 10 at 10, 7 at 20, 6 at 50, where 5 are meant.
+MIN_ITEMS = 10
 
 Interval = tuple[float, float]
+#: A group's name for each item; an item with None is a group of its own.
+Groups = Sequence[str | None]
 
 
 def pooled_interval(
@@ -17,25 +26,32 @@ def pooled_interval(
     denominators: Sequence[float],
     resamples: int = RESAMPLES,
     seed: int = 0,
+    groups: Groups | None = None,
 ) -> Interval:
     """95 % interval of sum(numerators) / sum(denominators), items drawn with replacement.
 
     Args:
         numerators: One value an item, as the errors of a text; a mean's values.
         denominators: One value an item, as the words of a text; ones for a mean.
+        groups: One an item; whole groups are drawn. Without them every item is its own.
 
     Returns:
         (low, high), the 2.5th and 97.5th percentile of the resampled ratios.
 
     Raises:
-        ValueError: No items.
+        ValueError: No items, or not as many groups.
     """
-    return _percentiles(_ratios(numerators, denominators, resamples, seed))
+    return _percentiles(_ratios(numerators, denominators, resamples, seed, groups))
 
 
-def mean_interval(values: Sequence[float], resamples: int = RESAMPLES, seed: int = 0) -> Interval:
+def mean_interval(
+    values: Sequence[float],
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+    groups: Groups | None = None,
+) -> Interval:
     """95 % interval of a mean; see `pooled_interval`."""
-    return pooled_interval(values, np.ones(len(values)).tolist(), resamples, seed)
+    return pooled_interval(values, np.ones(len(values)).tolist(), resamples, seed, groups)
 
 
 def paired_interval(
@@ -43,6 +59,7 @@ def paired_interval(
     second: tuple[Sequence[float], Sequence[float]],
     resamples: int = RESAMPLES,
     seed: int = 0,
+    groups: Groups | None = None,
 ) -> Interval:
     """95 % interval of the second ratio less the first, the same items drawn for both.
 
@@ -51,30 +68,55 @@ def paired_interval(
     Args:
         first: Numerators and denominators, one an item.
         second: The same of the other side, items in the same order.
+        groups: One a pair; whole groups are drawn.
 
     Raises:
-        ValueError: No items, or not as many on both sides.
+        ValueError: No items, or not as many on both sides, or not as many groups.
     """
     if len(first[0]) != len(second[0]):
         raise ValueError(
             f"pairs need as many items on both sides; got {len(first[0])} and {len(second[0])}"
         )
-    differences = _ratios(*second, resamples, seed) - _ratios(*first, resamples, seed)
-    return _percentiles(differences)
+    sides = [_ratios(*side, resamples, seed, groups) for side in (first, second)]
+    return _percentiles(sides[1] - sides[0])
+
+
+def count_groups(groups: Groups) -> int:
+    """How many independent items there are."""
+    return len(set(_keys(groups)))
 
 
 def _ratios(
-    numerators: Sequence[float], denominators: Sequence[float], resamples: int, seed: int
+    numerators: Sequence[float],
+    denominators: Sequence[float],
+    resamples: int,
+    seed: int,
+    groups: Groups | None,
 ) -> np.ndarray:
-    """The ratio (resamples,) of every resample; the same seed draws the same items."""
-    count = len(numerators)
-    if not count:
+    """The ratio (resamples,) of every resample; the same seed draws the same groups."""
+    if not len(numerators):
         raise ValueError("an interval needs at least one item")
-    above = np.asarray(numerators, dtype=np.float64)
-    below = np.asarray(denominators, dtype=np.float64)
-    draws = np.random.default_rng(seed).integers(0, count, size=(resamples, count))
+    above, below = (_sums(values, groups) for values in (numerators, denominators))
+    draws = np.random.default_rng(seed).integers(0, len(above), size=(resamples, len(above)))
     ratios: np.ndarray = above[draws].sum(axis=1) / below[draws].sum(axis=1)
     return ratios
+
+
+def _sums(values: Sequence[float], groups: Groups | None) -> np.ndarray:
+    """The sum (groups,) of each group, in the order in which they first come."""
+    items = np.asarray(values, dtype=np.float64)
+    if groups is None:
+        return items
+    if len(groups) != len(items):
+        raise ValueError(f"every item needs a group; got {len(items)} and {len(groups)}")
+    keys = _keys(groups)
+    places = {key: place for place, key in enumerate(dict.fromkeys(keys))}
+    return np.bincount([places[key] for key in keys], weights=items)
+
+
+def _keys(groups: Groups) -> list[str | int]:
+    """A name for the group of every item; those without one get their number."""
+    return [number if group is None else group for number, group in enumerate(groups)]
 
 
 def _percentiles(values: np.ndarray) -> Interval:

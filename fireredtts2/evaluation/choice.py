@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from fireredtts2.checkpoint import MINI, CheckpointFolder
 from fireredtts2.evaluation.comparison import Difference, difference, pair_rows
@@ -31,6 +31,19 @@ CRITERIA = tuple(m for key in ("wer", "similarity", "dnsmos") for m in SPEECH if
 #: The parts that decide -> their names in the report.
 PART_NAMES: Mapping[PartName, str] = {"wer": "sentences", "dialogue": "dialogue"}
 PATH_DIGITS = 8
+Standing = Literal[
+    "worse by more than chance", "not distinguishable", "too few items", "not measured",
+    "nothing in common",
+]  # fmt: skip
+WORSE: Standing = "worse by more than chance"
+#: What is said of the others beside the best -> how the reason puts it, before their names.
+STANDINGS: Mapping[Standing, str] = {
+    "not distinguishable": "not distinguishable from it:",
+    "too few items": "too few items to tell from it:",
+    "not measured": "not measured for",
+    "nothing in common": "not measured on the same items and voices for",
+    WORSE: "worse by more than chance:",
+}
 
 LoadTTS = Callable[[str], TextToSpeech]
 
@@ -93,8 +106,8 @@ def choose(
         load_judges: Loads the judges, once for all.
 
     Raises:
-        ValueError: Fewer than two checkpoints, one of them twice, one that is none, or no part
-            that decides.
+        ValueError: Fewer than two checkpoints, one of them twice, one that is none, no part
+            that decides, or nothing measured of one, as without named voices.
         EvaluationError: A part of one failed; called again, it goes on with what was measured.
 
     Example:
@@ -131,10 +144,16 @@ def pick(candidates: Sequence[Candidate]) -> Choice:
     """Applies `RULE` to checkpoints that were measured on the same items.
 
     Raises:
-        ValueError: There is no candidate.
+        ValueError: There is no candidate, or one of which nothing was measured.
     """
     if not candidates:
         raise ValueError("nothing to choose from")
+    empty = ", ".join(c.checkpoint for c in candidates if not c.rows)
+    if empty:
+        raise ValueError(
+            f"nothing was measured of {empty}: no named voices, or too few for a dialogue; a set "
+            "(--set) brings its own"
+        )
     left = list(candidates)
     reasons: list[str] = []
     for measure in CRITERIA:
@@ -148,17 +167,21 @@ def pick(candidates: Sequence[Candidate]) -> Choice:
 
 
 def _narrow(candidates: list[Candidate], measure: Measure) -> tuple[list[Candidate], str]:
-    """Those that cannot be told from the best by this measure."""
+    """Those that cannot be told from the best by this measure: all that are not worse."""
     leader = _best(candidates, measure)
     value = leader.value(measure)
     if value is None:
         return candidates, f"{measure.name}: not measured."
-    equals = [c for c in candidates if c is leader or _is_equal(leader, c, measure)]
+    standings = {c.checkpoint: _standing(leader, c, measure) for c in candidates if c is not leader}
+    left = [c for c in candidates if standings.get(c.checkpoint) != WORSE]
     shown = f"{measure.name}: {leader.checkpoint} has the best, {shown_number(value, measure.unit)}"
-    others = [c.checkpoint for c in equals if c is not leader]
-    if not others:
-        return equals, f"{shown}, and the others are worse by more than chance."
-    return equals, f"{shown}; not distinguishable from it: {', '.join(others)}."
+    if set(standings.values()) == {WORSE}:
+        return left, f"{shown}, and the others are {WORSE}."
+    clauses = [shown]
+    for standing, words in STANDINGS.items():
+        names = ", ".join(name for name, found in standings.items() if found == standing)
+        clauses += [f"{words} {names}"] if names else []
+    return left, f"{'; '.join(clauses)}."
 
 
 def _best(candidates: Sequence[Candidate], measure: Measure) -> Candidate:
@@ -172,10 +195,16 @@ def _best(candidates: Sequence[Candidate], measure: Measure) -> Candidate:
     return min(candidates, key=rank)
 
 
-def _is_equal(leader: Candidate, other: Candidate, measure: Measure) -> bool:
-    """Whether the paired interval holds 0; with too few items nothing can be told apart."""
+def _standing(leader: Candidate, other: Candidate, measure: Measure) -> Standing:
+    """What can be said of another beside the best; worse only where the interval leaves 0 out."""
+    if other.value(measure) is None:
+        return "not measured"
     found: Difference | None = difference(measure, pair_rows("", leader.rows, other.rows))
-    return found is not None and found.outcome != "worse"
+    if found is None:
+        return "nothing in common"
+    if found.outcome == "too few items":
+        return found.outcome
+    return WORSE if found.outcome == "worse" else "not distinguishable"
 
 
 def choice_markdown(choice: Choice) -> str:

@@ -7,14 +7,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fireredtts2.evaluation.bootstrap import Interval, paired_interval
+from fireredtts2.evaluation.bootstrap import MIN_ITEMS, Interval, count_groups, paired_interval
 from fireredtts2.evaluation.goals import Unit
 from fireredtts2.evaluation.measures import Measure, measures_of
 from fireredtts2.evaluation.report import Row
 from fireredtts2.evaluation.saved_report import SavedReport
 
 Outcome = Literal["better", "worse", "higher", "lower", "not distinguishable", "too few items"]
-MIN_ITEMS = 5  # with fewer pairs, resampling them says little
+#: Measures that say more of the voice than of the model: compared within a voice only.
+VOICE_MEASURES = ("similarity", "pitch", "pitch_range")
+VOICE_FIELDS = ("voice", "speaker")
 
 
 @dataclass(frozen=True)
@@ -24,7 +26,9 @@ class Difference:
     Attributes:
         first: In `unit`, as `second`.
         difference: The second less the first.
-        interval: 95 % interval of the difference, paired by item.
+        count: How many pairs.
+        groups: How many of them are independent: the turns of one dialogue count as one.
+        interval: 95 % interval of the difference, paired by item; None with too few items.
         outcome: What the second is, seen from the first.
     """
 
@@ -33,10 +37,11 @@ class Difference:
     name: str
     unit: Unit
     count: int
+    groups: int
     first: float
     second: float
     difference: float
-    interval: Interval
+    interval: Interval | None
     outcome: Outcome
 
 
@@ -47,6 +52,23 @@ class Pair:
     part: str
     first: Row
     second: Row
+
+    @property
+    def group(self) -> str | None:
+        """What it is drawn together with; a report from before groups were named has none."""
+        group: str | None = self.first.get("group") or self.second.get("group")
+        return group
+
+    @property
+    def has_one_voice(self) -> bool:
+        """Whether both are in the same voice, as far as they name one."""
+        sides = [(self.first.get(name), self.second.get(name)) for name in VOICE_FIELDS]
+        return all(a == b for a, b in sides if a and b)
+
+    @property
+    def has_cosine(self) -> bool:
+        """Whether the cosine to the voice was measured on both sides."""
+        return None not in (self.first.get("similarity"), self.second.get("similarity"))
 
 
 @dataclass(frozen=True)
@@ -119,8 +141,7 @@ def compare(first: SavedReport, second: SavedReport) -> Comparison:
             f"{first.folder} and {second.folder} have no item in common; measure both with the "
             "same parts, sentences and seed"
         )
-    parts = dict.fromkeys(pair.part for pair in pairs)
-    cautions = [text for part in parts if (text := _caution(part, first, second))]
+    cautions = _cautions(pairs, first, second)
     return Comparison(first, second, differences, figures, pairs, missing, cautions)
 
 
@@ -142,7 +163,20 @@ def pair_figures(first: Sequence[Row], second: Sequence[Row]) -> list[FigurePair
     ]
 
 
-def _caution(part: str, first: SavedReport, second: SavedReport) -> str:
+def _cautions(pairs: Sequence[Pair], first: SavedReport, second: SavedReport) -> list[str]:
+    """What makes each part hard to compare."""
+    found: list[str] = []
+    for part in dict.fromkeys(pair.part for pair in pairs):
+        own = [pair for pair in pairs if pair.part == part]
+        found += [
+            _recogniser_caution(part, first, second),
+            _prompt_caution(own, first.prompt_voices(part), second.prompt_voices(part)),
+            _voice_caution(own),
+        ]
+    return [text for text in found if text]
+
+
+def _recogniser_caution(part: str, first: SavedReport, second: SavedReport) -> str:
     """Says that a part was heard by others, "" where it was not."""
     a, b = first.recogniser(part), second.recogniser(part)
     if a == b:
@@ -151,27 +185,63 @@ def _caution(part: str, first: SavedReport, second: SavedReport) -> str:
     return f"{part} was not heard by the same recogniser. {heard}"
 
 
+def _prompt_caution(pairs: Sequence[Pair], first: set[str], second: set[str]) -> str:
+    """Says that voices were compared with recordings on one side only, "" where none was.
+
+    Args:
+        pairs: Those of one part.
+        first: Voices that the first compared with their own prompts; `second` likewise.
+    """
+    spoken = {p.first.get("voice") for p in pairs if p.has_one_voice and p.has_cosine}
+    names = sorted((first ^ second) & spoken)
+    if not names:
+        return ""
+    return (
+        f"{pairs[0].part}: the cosine was not measured against the same sounds. One report has "
+        f"recordings of {', '.join(names)}, the other their decoded prompts, which flatters them."
+    )
+
+
+def _voice_caution(pairs: Sequence[Pair]) -> str:
+    """Says how many pairs of a part are left out of the measures of the voice, "" for none."""
+    left_out = sum(not pair.has_one_voice for pair in pairs)
+    if not left_out:
+        return ""
+    return (
+        f"{pairs[0].part}: {left_out} of {len(pairs)} pairs are in different voices; cosine and "
+        "pitch are compared without them."
+    )
+
+
 def difference(measure: Measure, pairs: Sequence[Pair]) -> Difference | None:
-    """One measure over the pairs in which both sides have it; None where there is none."""
+    """One measure over the pairs in which both sides have it; None where there is none.
+
+    Pairs in different voices do not count for `VOICE_MEASURES`.
+    """
     both = [p for p in pairs if measure.is_in(p.first) and measure.is_in(p.second)]
+    if measure.key in VOICE_MEASURES:
+        both = [p for p in both if p.has_one_voice]
     if not both:
         return None
     first = measure.values([p.first for p in both])
     second = measure.values([p.second for p in both])
     a, b = (sum(above) / sum(below) for above, below in (first, second))
-    interval = paired_interval(first, second)
-    outcome = judge(measure, interval, len(both))
+    groups = [p.group for p in both]
+    num_groups, interval = count_groups(groups), None
+    if num_groups >= MIN_ITEMS:
+        interval = paired_interval(first, second, groups=groups)
+    outcome = judge(measure, interval)
     return Difference(
-        both[0].part, measure.key, measure.name, measure.unit, len(both), a, b, b - a, interval,
-        outcome,
+        both[0].part, measure.key, measure.name, measure.unit, len(both), num_groups, a, b, b - a,
+        interval, outcome,
     )  # fmt: skip
 
 
-def judge(measure: Measure, interval: Interval, count: int) -> Outcome:
+def judge(measure: Measure, interval: Interval | None) -> Outcome:
     """What an interval of the difference says: something only when it leaves 0 out."""
-    low, high = interval
-    if count < MIN_ITEMS:
+    if interval is None:
         return "too few items"
+    low, high = interval
     if low <= 0 <= high:
         return "not distinguishable"
     way: Literal["higher", "lower"] = "higher" if low > 0 else "lower"

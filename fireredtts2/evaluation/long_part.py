@@ -18,6 +18,7 @@ EDGE_TURNS = 24  # about a minute
 TURNS_PER_MINUTE = 23  # of the dialogues that are spoken
 
 Row = dict[str, Any]
+Lines = Sequence[tuple[str, str]]  # speaker and text of each turn
 
 
 def long_item(
@@ -33,27 +34,46 @@ def long_item(
     if not dialogues:
         raise ValueError("a long dialogue needs dialogues to be made of; none are left")
     lines = [(line.speaker, line.text) for dialogue in dialogues for line in dialogue.lines]
-    edge = min(EDGE_TURNS, len(lines))
-    middle = max(0, round(minutes * TURNS_PER_MINUTE) - 2 * edge)
-    between = [lines[(edge + n) % len(lines)] for n in range(middle)]
+    num_edge = min(EDGE_TURNS, len(lines))
+    middle = max(0, round(minutes * TURNS_PER_MINUTE) - 2 * num_edge)
+    between = [lines[(num_edge + n) % len(lines)] for n in range(middle)]
     first, second = voice_pair(0, voices)
-    script = (*lines[:edge], *between, *lines[:edge])
+    script = (*lines[:num_edge], *between, *lines[:num_edge])
     return Item("long", script, {"S1": first, "S2": second}, seed)
 
 
+def edge(lines: Lines) -> int:
+    """How many of the last turns say what as many first ones said; at most `EDGE_TURNS`.
+
+    Read from the lines themselves, so that never two different texts are compared.
+
+    Raises:
+        ValueError: The end repeats nothing of the beginning.
+    """
+    for count in range(min(EDGE_TURNS, len(lines) // 2), 0, -1):
+        if lines[:count] == lines[-count:]:
+            return count
+    raise ValueError(f"a long dialogue ends as it begins; these {len(lines)} turns do not")
+
+
 def long_part(studio: Studio, item: Item, scorer: Scorer, profiles: Profiles) -> Part:
-    """The first turns and the same texts at the end: each measure, and how much it changed."""
+    """The first turns and the same texts at the end: each measure, and how much it changed.
+
+    Raises:
+        ValueError: The item's end repeats nothing of its beginning.
+    """
+    num_edge = edge(item.lines)
     spoken = studio.spoken(item)
-    edge = min(EDGE_TURNS, len(item.lines) // 2)
-    first = [_row(turn, scorer, profiles, "first") for turn in spoken.turns[:edge]]
-    last = [_row(turn, scorer, profiles, "last") for turn in spoken.turns[-edge:]]
+    first = [_row(turn, scorer, profiles, "first") for turn in spoken.turns[:num_edge]]
+    last = [_row(turn, scorer, profiles, "last") for turn in spoken.turns[-num_edge:]]
     minutes = sum(len(turn.audio) for turn in spoken.turns) / OUTPUT_RATE_HZ / 60
     figures = [Figure("long.minutes", "Length", minutes, "min", len(item.lines))]
     for measure in LONG:
         figures += _compared(measure, first, last)
     note = (
-        f"One dialogue; its last {edge} turns say what its first {edge} said. Changes are the last "
-        "less the first, paired by text; an interval with 0 in it is no drift that could be told."
+        f"One dialogue; its last {num_edge} turns say what its first {num_edge} said. Changes are "
+        "the last less the first, paired by text; an interval with 0 in it is no drift that could "
+        "be told. Intervals are over the turns of this dialogue: others may differ by more."
     )
     return Part("long", figures, [*first, *last], [note, "", heard_by(scorer.judges)])
 

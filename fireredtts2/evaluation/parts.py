@@ -3,24 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.evaluation.bootstrap import count_groups, pooled_interval
 from fireredtts2.evaluation.clips import ClipScore
 from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.measures import PROSODY, SPEECH, WRONG_VOICE, Measure
 from fireredtts2.evaluation.metrics import mean
 from fireredtts2.evaluation.paper import with_paper
-from fireredtts2.evaluation.report import HEARD_BY, Figure, Part
+from fireredtts2.evaluation.report import HEARD_BY, PROMPT_NOTE, Figure, Part
 from fireredtts2.evaluation.scorer import Profiles, Scorer
 from fireredtts2.evaluation.speaker import nearest_voice
 from fireredtts2.evaluation.synthesis import Item, SpokenTurn, Studio
 from fireredtts2.evaluation.turn_faults import turn_fault
-
-PROMPT_NOTE = (
-    "Without recordings in the corpus, these voices were compared with their own decoded prompts, "
-    "which flatters them: "
-)
 
 
 def sentences_part(
@@ -47,9 +44,10 @@ def dialogue_part(
                 heard_voice = nearest_voice(score.embedding, present)
             # 0 or 1, so that it adds up; None where nobody can tell.
             is_wrong = None if heard_voice is None else int(heard_voice != turn.voice)
-            more = {"heard_voice": heard_voice, "wrong_voice": is_wrong}
+            # A turn that fails takes those after it along: turns of a dialogue are no items alone.
+            more = {"heard_voice": heard_voice, "wrong_voice": is_wrong, "group": item.id}
             rows.append({**turn_row(turn, score), **more})
-    wrong = WRONG_VOICE.figure("dialogue", rows)
+    wrong = row_figure(WRONG_VOICE, "dialogue", rows)
     figures = with_paper([*speech_figures("dialogue", rows), wrong], "dialogue")
     return Part("dialogue", figures, rows, [heard_by(scorer.judges), *_prompt_notes(profiles)])
 
@@ -96,10 +94,20 @@ def speech_figures(
     longest = max((row["longest_omission"] for row in rows), default=None)
     name = "Longest run of words left out"
     return [
-        *(measure.figure(part, rows) for measure in (*SPEECH, *more)),
+        *(row_figure(measure, part, rows) for measure in (*SPEECH, *more)),
         Figure(f"{part}.longest_omission", name, longest, "words", len(rows)),
-        *(measure.figure(part, rows) for measure in PROSODY),
+        *(row_figure(measure, part, rows) for measure in PROSODY),
     ]
+
+
+def row_figure(measure: Measure, part: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
+    """A measure over rows; its interval is over groups where the rows name some."""
+    figure = measure.figure(part, rows)
+    groups = [row.get("group") for row in rows if measure.is_in(row)]
+    if not any(groups):
+        return figure
+    interval = pooled_interval(*measure.values(rows), groups=groups)
+    return replace(figure, interval=interval, groups=count_groups(groups))
 
 
 def _fault(turn: SpokenTurn) -> dict[str, Any]:

@@ -10,12 +10,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from fireredtts2.atomic_file import atomic_path
+from fireredtts2.evaluation.bootstrap import MIN_ITEMS, Interval
 from fireredtts2.evaluation.goals import GOALS, Goal, Unit
 
 Verdict = Literal["pass", "fail", "too few", "not measured", ""]
 Row = Mapping[str, Any]
 WORST_ROWS = 10
 HEARD_BY = "Heard by"  # begins the note that names the recogniser
+#: Begins the note that names the voices whose cosine is to their prompts, not to recordings.
+PROMPT_NOTE = (
+    "Without recordings in the corpus, these voices were compared with their own decoded prompts, "
+    "which flatters them: "
+)
+NO_INTERVAL = "too few items for an interval"
 DECIMALS: dict[Unit, int] = {
     "%": 2, "points": 2, "MB": 0, "turns": 0, "words": 0, "log10": 4, "dB": 2, "st": 2,
     "words/s": 2, "PESQ": 2,
@@ -31,8 +38,10 @@ class Figure:
         key: Name for machines, "part.measure"; its goal, where it has one, is `GOALS[key]`.
         value: In `unit`; None where it could not be measured (the note says why).
         count: How many items it was measured on.
-        interval: 95 % interval, in `unit`.
+        interval: 95 % interval, in `unit`; shown only where there are enough items for it.
         paper: What the FireRedTTS-2 paper reports, "" where it has no such figure.
+        groups: How many of the items are independent, as the turns of one dialogue are not; None
+            where all are.
     """
 
     key: str
@@ -41,8 +50,9 @@ class Figure:
     unit: Unit
     count: int
     note: str = ""
-    interval: tuple[float, float] | None = None
+    interval: Interval | None = None
     paper: str = ""
+    groups: int | None = None
 
     @property
     def goal(self) -> Goal | None:
@@ -65,9 +75,21 @@ class Figure:
             return f"met, but measured on {self.count} of {self.goal.min_count}"
         return self.verdict
 
+    @property
+    def shown_interval(self) -> Interval | None:
+        """The interval; None where it is over so few items that it would be too narrow."""
+        return None if self.has_too_few else self.interval
+
+    @property
+    def has_too_few(self) -> bool:
+        """Whether the figure has an interval that is over too few items."""
+        items = self.count if self.groups is None else self.groups
+        return self.interval is not None and items < MIN_ITEMS
+
     def as_json(self) -> dict[str, Any]:
         goal = dataclasses.asdict(self.goal) if self.goal else None
-        return {**dataclasses.asdict(self), "goal": goal, "verdict": self.verdict}
+        shown = {"interval": self.shown_interval, "goal": goal, "verdict": self.verdict}
+        return {**dataclasses.asdict(self), **shown}
 
 
 @dataclass(frozen=True)
@@ -141,7 +163,8 @@ def part_title(name: str) -> str:
 def _table(figures: Sequence[Figure]) -> list[str]:
     head = ["| Measure | Value | Goal | Result | Measured on |", "|---|---|---|---|---|"]
     return head + [
-        f"| {f.name} | {_value(f)} | {shown_goal(f)} | {f.shown_verdict} | {f.count}"
+        f"| {f.name} | {_value(f)} | {shown_goal(f)} | {f.shown_verdict} "
+        f"| {shown_count(f.count, f.groups)}"
         f"{'; ' + _cell(f.note) if f.note else ''} |"
         for f in figures
     ]
@@ -160,10 +183,17 @@ def _value(figure: Figure) -> str:
     if figure.value is None:
         return "-"
     text = shown_number(figure.value, figure.unit)
-    if figure.interval:
-        low, high = (shown_number(bound, figure.unit) for bound in figure.interval)
+    if figure.has_too_few:
+        return f"{text} ({NO_INTERVAL})"
+    if figure.shown_interval:
+        low, high = (shown_number(bound, figure.unit) for bound in figure.shown_interval)
         text += f" (95 %: {low} to {high})"
     return text
+
+
+def shown_count(count: int, groups: int | None) -> str:
+    """How many items, and in how many groups where these are fewer."""
+    return f"{count}" if groups in (None, count) else f"{count} in {groups} groups"
 
 
 def shown_number(value: float, unit: Unit) -> str:

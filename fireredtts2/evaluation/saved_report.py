@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireredtts2.evaluation.report import HEARD_BY, Row
+from fireredtts2.evaluation.report import HEARD_BY, PROMPT_NOTE, Row
 
 REPORT_NAME = "report.json"
 
@@ -51,3 +51,8 @@ class SavedReport:
     def recogniser(self, part: str) -> str:
         """Who heard the words of a part, as its notes say; "" where they do not."""
         return next((note for note in self.notes.get(part, ()) if note.startswith(HEARD_BY)), "")
+
+    def prompt_voices(self, part: str) -> set[str]:
+        """Voices of a part whose cosine is to their own prompts, as its notes say."""
+        notes = [note for note in self.notes.get(part, ()) if note.startswith(PROMPT_NOTE)]
+        return {name for n in notes for name in n[len(PROMPT_NOTE) :].rstrip(".").split(", ")}

@@ -1,7 +1,16 @@
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 
-from fireredtts2.evaluation.bootstrap import mean_interval, paired_interval, pooled_interval
+from fireredtts2.evaluation.bootstrap import (
+    Groups,
+    Interval,
+    count_groups,
+    mean_interval,
+    paired_interval,
+    pooled_interval,
+)
 from fireredtts2.evaluation.metrics import ErrorCount, bootstrap_interval
 
 
@@ -33,6 +42,58 @@ def test_pairing_takes_out_what_both_sides_share() -> None:
     assert high - low < apart / 10
     # Turned round, the difference changes its sign.
     assert paired_interval((second, ones), (first, ones)) == pytest.approx((-high, -low))
+
+
+# --- Groups --------------------------------------------------------------------------------------
+
+NUM_GROUPS, GROUP_SIZE = 25, 10
+NAMES = [f"dialogue_{n // GROUP_SIZE}" for n in range(NUM_GROUPS * GROUP_SIZE)]
+
+
+def grouped(rng: np.random.Generator) -> np.ndarray:
+    """Values around 1 whose group says most of them, as a turn that fails all after it."""
+    shared = np.repeat(rng.normal(1.0, 1.0, NUM_GROUPS), GROUP_SIZE)
+    return shared + rng.normal(0.0, 0.5, len(NAMES))
+
+
+def of_mean(rng: np.random.Generator, groups: Groups | None) -> Interval:
+    return mean_interval(grouped(rng).tolist(), 400, groups=groups)
+
+
+def of_ratio(rng: np.random.Generator, groups: Groups | None) -> Interval:
+    words = rng.integers(5, 15, len(NAMES)).astype(float)
+    return pooled_interval((grouped(rng) * words).tolist(), words.tolist(), 400, groups=groups)
+
+
+def of_difference(rng: np.random.Generator, groups: Groups | None) -> Interval:
+    first = rng.normal(0, 5, len(NAMES))
+    ones = [1.0] * len(first)
+    second = (first + grouped(rng)).tolist()
+    return paired_interval((first.tolist(), ones), (second, ones), 400, groups=groups)
+
+
+@pytest.mark.parametrize("interval", [of_mean, of_ratio, of_difference])
+def test_whole_groups_are_drawn_so_that_the_interval_holds_the_truth(
+    interval: Callable[[np.random.Generator, Groups | None], Interval],
+) -> None:
+    def coverage(groups: Groups | None) -> float:
+        rng = np.random.default_rng(0)
+        found = [interval(rng, groups) for _ in range(300)]
+        return float(np.mean([low <= 1.0 <= high for low, high in found]))
+
+    assert coverage(None) < 0.65  # as if the turns of a dialogue were independent
+    assert 0.85 < coverage(NAMES) < 0.98
+
+
+def test_items_without_a_group_are_their_own() -> None:
+    values = np.random.default_rng(3).normal(0, 1, 30).tolist()
+    assert mean_interval(values, groups=[None] * 30) == mean_interval(values)
+    assert count_groups(["a", None, "a", None, "b"]) == 4
+    # One group alone says nothing of how much another would differ.
+    low, high = mean_interval(values, groups=["a"] * 30)
+    assert low == pytest.approx(high)
+    with pytest.raises(ValueError, match="30 and 2"):
+        mean_interval(values, groups=["a", "b"])
 
 
 def test_what_cannot_be_drawn_from_is_refused() -> None:

@@ -48,9 +48,10 @@ def test_of_those_that_cannot_be_told_apart_the_cosine_decides() -> None:
         ]
     )
     assert choice.best == "b"
-    assert "Word error rate: a has the best, 5.00 %; not distinguishable from it: b." in (
-        choice.reason
-    )
+    assert (
+        "Word error rate: a has the best, 5.00 %; not distinguishable from it: b; "
+        "worse by more than chance: c."
+    ) in choice.reason
     assert "Cosine to the voice: b has the best" in choice.reason
 
 
@@ -65,8 +66,10 @@ def test_then_dnsmos_then_the_order() -> None:
 
 def test_too_few_items_tell_nothing() -> None:
     choice = pick([candidate("a", [9] * 4, similarity=[0.9] * 4), candidate("b", [0] * 4)])
-    assert "not distinguishable from it: a" in choice.reason
-    assert choice.best == "a"  # b has no cosine
+    assert "too few items to tell from it: a." in choice.reason
+    assert "Cosine to the voice: a has the best, 0.900; not measured for b." in choice.reason
+    assert "more than chance" not in choice.reason
+    assert choice.best == "a"  # nothing tells them apart, and it is named first
     unheard = pick([candidate("a", FEW), candidate("b", FEW)])
     assert "DNSMOS: not measured." in unheard.reason
     assert unheard.best == "a"
@@ -79,6 +82,35 @@ def test_one_that_is_better_on_common_items_is_not_thrown_out() -> None:
     a = candidate("a", FEW, similarity=leader, dnsmos=[3.0] * 20)
     b = candidate("b", FEW, similarity=other, dnsmos=[3.5] * 20)
     assert pick([a, b]).best == "b"
+
+
+def test_what_was_not_measured_is_not_worse() -> None:
+    """One of which a measure is missing is neither thrown out by it nor said to be worse."""
+    a = candidate("a", FEW, similarity=NEAR, dnsmos=[3.0] * 20)
+    b = candidate("b", FEW, similarity=[None] * 20, dnsmos=[3.5] * 20)
+    c = candidate("c", FEW, similarity=FAR, dnsmos=[4.0] * 20)
+    choice = pick([a, b, c])
+    assert "not measured for b; worse by more than chance: c." in choice.reason
+    assert choice.best == "b"
+
+
+def test_items_in_other_voices_are_not_worse() -> None:
+    sides = []
+    for name, voice, similarity in (("a", "anna", NEAR), ("b", "ben", FAR)):
+        one = candidate(name, FEW, similarity=similarity)
+        rows = [{**row, "voice": voice} for row in one.rows]
+        sides.append(Candidate(name, one.report, rows))
+    reason = pick(sides).reason
+    assert "not measured on the same items and voices for b." in reason
+    assert "more than chance" not in reason
+
+
+def test_one_of_which_nothing_was_measured_is_named() -> None:
+    empty = [candidate(name, []) for name in ("nv1", "nv2")]
+    with pytest.raises(ValueError, match=r"nothing was measured of nv1, nv2: no named voices.*set"):
+        pick(empty)
+    with pytest.raises(ValueError, match="nothing was measured of nv2: "):
+        pick([candidate("a", FEW), empty[1]])
 
 
 def test_nothing_to_choose_from_is_an_error() -> None:
@@ -148,6 +180,17 @@ def test_a_set_can_decide_alone(tmp_path: Path, checkpoints: list[str]) -> None:
     config = make_config(tmp_path, sets=[source])
     choice = chosen(checkpoints[:2], tmp_path / "chosen", config, Loader())
     assert [len(c.rows) for c in choice.candidates] == [6, 6]
+
+
+def test_a_checkpoint_without_named_voices_is_refused(
+    tmp_path: Path, checkpoints: list[str]
+) -> None:
+    config, out = make_config(tmp_path, "wer"), tmp_path / "chosen"
+    for voice in (Path(checkpoints[1]) / "voices").iterdir():
+        voice.unlink()
+    with pytest.raises(ValueError, match=f"nothing was measured of {checkpoints[1]}: "):
+        chosen(checkpoints, out, config, Loader())
+    assert not (out / "choice.md").exists()
 
 
 def test_a_checkpoint_that_fails_is_named_and_the_others_are_not_lost(

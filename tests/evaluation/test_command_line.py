@@ -140,7 +140,7 @@ def test_compare_from_the_command_line(
 ) -> None:
     rows = [
         {"id": f"s_{n}", "text": "Any.", "heard": "any", "words": 1, "word_errors": 0}
-        for n in range(6)
+        for n in range(20)
     ]
     for name in ("a", "b"):
         write_report(tmp_path / name, {"model": name}, [Part("sentences", [], rows)])

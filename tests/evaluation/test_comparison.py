@@ -1,13 +1,15 @@
 import json
 import random
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from fireredtts2.evaluation.comparison import compare
+from fireredtts2.evaluation.comparison import Difference, compare
 from fireredtts2.evaluation.comparison_report import write_comparison
-from fireredtts2.evaluation.report import Figure, Part, write_report
+from fireredtts2.evaluation.report import PROMPT_NOTE, Figure, Part, write_report
 from fireredtts2.evaluation.saved_report import SavedReport
 
 
@@ -64,16 +66,105 @@ def test_noise_around_nothing_is_not_a_difference(tmp_path: Path) -> None:
 
 
 def test_measures_without_a_better_side_are_higher_or_lower(tmp_path: Path) -> None:
-    first = report(tmp_path / "a", [row(n, 0, words_per_s=2.0 + n / 100) for n in range(9)])
-    second = report(tmp_path / "b", [row(n, 0, words_per_s=3.0 + n / 100) for n in range(9)])
+    first = report(tmp_path / "a", [row(n, 0, words_per_s=2.0 + n / 100) for n in range(20)])
+    second = report(tmp_path / "b", [row(n, 0, words_per_s=3.0 + n / 100) for n in range(20)])
     assert outcomes(first, second)["pace"] == "higher"
     assert outcomes(second, first)["pace"] == "lower"
 
 
 def test_few_items_are_too_few(tmp_path: Path) -> None:
-    first = report(tmp_path / "a", [row(n, 0) for n in range(4)])
-    second = report(tmp_path / "b", [row(n, 9) for n in range(4)])
-    assert outcomes(first, second) == {"wer": "too few items"}
+    draw = random.Random(2)
+    for count, outcome in ((4, "too few items"), (9, "too few items"), (10, "worse")):
+        first = report(tmp_path / "a", [row(n, 0) for n in range(count)])
+        second = report(tmp_path / "b", [row(n, draw.randint(2, 4)) for n in range(count)])
+        found = compare(first, second)
+        assert [d.outcome for d in found.differences] == [outcome]
+        assert (found.differences[0].interval is None) == (outcome != "worse")
+        write_comparison(tmp_path, found)
+        for name in ("comparison.md", "comparison.html"):
+            page = (tmp_path / name).read_text(encoding="utf-8")
+            assert outcome in page
+            assert (" points to +" in page) == (outcome == "worse")
+
+
+def dialogue_rows(
+    failed: set[int], names: Sequence[str | None], num_turns: int = 6
+) -> list[dict[str, Any]]:
+    """Dialogues of which some failed, with all their turns."""
+    return [
+        row(n * num_turns + turn, 10 * (n in failed), **({"group": name} if name else {}))
+        for n, name in enumerate(names)
+        for turn in range(num_turns)
+    ]
+
+
+def test_turns_of_a_dialogue_are_one_item(tmp_path: Path) -> None:
+    def compared(num_dialogues: int, named: tuple[bool, bool]) -> Difference:
+        sides = []
+        for side, is_named in enumerate(named):
+            names = [f"d{n}" if is_named else None for n in range(num_dialogues)]
+            # Four dialogues of 20 failed in the second report, one in the first.
+            failed = {0, 5, 10, 15} if side else {7}
+            sides.append(report(tmp_path / f"{side}", dialogue_rows(failed, names)))
+        return compare(*sides).differences[0]
+
+    alone, together = compared(20, (False, False)), compared(20, (True, True))
+    assert (alone.outcome, alone.count, alone.groups) == ("worse", 120, 120)
+    assert (together.outcome, together.count, together.groups) == ("not distinguishable", 120, 20)
+    assert together.difference == pytest.approx(alone.difference)
+    # The groups of either report do, where the other was written before they were named.
+    assert compared(20, (False, True)) == compared(20, (True, False)) == together
+    nine = compared(9, (True, True))
+    assert (nine.outcome, nine.interval, nine.groups) == ("too few items", None, 9)
+    write_comparison(tmp_path, compare(*(SavedReport.load(tmp_path / side) for side in "01")))
+    assert "| 54 in 9 groups |" in (tmp_path / "comparison.md").read_text(encoding="utf-8")
+
+
+def test_the_voice_is_compared_within_a_voice_only(tmp_path: Path) -> None:
+    values = {"similarity": 0.8, "pitch_st": 1.0, "pitch_range_st": 5.0, "words_per_s": 2.0}
+    others = {"similarity": 0.6, "pitch_st": 9.0, "pitch_range_st": 2.0, "words_per_s": 3.0}
+    first = report(tmp_path / "a", [row(n, 0, voice="anna", **values) for n in range(50)])
+    rows = [
+        row(n, 0, voice="anna", **values) if n % 2 else row(n, 0, voice="ben", **others)
+        for n in range(50)
+    ]
+    second = report(tmp_path / "b", rows)
+    found = compare(first, second)
+    counts = {d.key: (d.count, d.outcome) for d in found.differences}
+    same = (25, "not distinguishable")
+    assert {counts[key] for key in ("similarity", "pitch", "pitch_range")} == {same}
+    assert counts["wer"][0] == 50
+    assert counts["pace"] == (50, "higher")
+    assert found.cautions == [
+        "sentences: 25 of 50 pairs are in different voices; cosine and pitch are compared without "
+        "them."
+    ]
+    assert compare(first, first).cautions == []
+    # What one report says of a voice that the other did not speak in is no matter.
+    notes = {"sentences": [PROMPT_NOTE + "ben."]}
+    assert compare(first, replace(second, notes=notes)).cautions == found.cautions
+    nameless = report(tmp_path / "c", [row(n, 0, **values) for n in range(50)])
+    (d,) = (d for d in compare(first, nameless).differences if d.key == "similarity")
+    assert d.count == 50  # an older report may not say who spoke
+
+
+def test_a_cosine_to_recordings_and_one_to_prompts_are_pointed_out(tmp_path: Path) -> None:
+    def saved(name: str, similarity: float | None, *prompts: str) -> SavedReport:
+        rows = [row(n, 0, voice="anna", similarity=similarity) for n in range(20)]
+        notes = ["Heard by a fake.", "", PROMPT_NOTE + ", ".join(prompts) + "."]
+        write_report(
+            tmp_path / name, {}, [Part("sentences", [], rows, notes if prompts else notes[:1])]
+        )
+        return SavedReport.load(tmp_path / name)
+
+    recordings, prompts = saved("a", 0.9), saved("b", 0.95, "anna", "ben")
+    assert prompts.prompt_voices("sentences") == {"anna", "ben"}
+    for sides in ((recordings, prompts), (prompts, recordings)):
+        (caution,) = compare(*sides).cautions
+        assert caution.startswith("sentences: the cosine was not measured against the same sounds.")
+        assert "recordings of anna, the other their decoded prompts" in caution
+    assert compare(prompts, saved("c", 0.9, "anna", "cleo")).cautions == []
+    assert compare(prompts, saved("d", None)).cautions == []  # no cosine at all
 
 
 def test_only_items_of_both_count(tmp_path: Path) -> None:
@@ -87,8 +178,8 @@ def test_only_items_of_both_count(tmp_path: Path) -> None:
 
 
 def test_a_measure_that_one_side_lacks_is_left_out(tmp_path: Path) -> None:
-    first = report(tmp_path / "a", [row(n, 0, dnsmos=3.0) for n in range(6)])
-    second = report(tmp_path / "b", [row(n, 0, dnsmos=None) for n in range(6)])
+    first = report(tmp_path / "a", [row(n, 0, dnsmos=3.0) for n in range(20)])
+    second = report(tmp_path / "b", [row(n, 0, dnsmos=None) for n in range(20)])
     assert outcomes(first, second) == {"wer": "not distinguishable"}
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 import pytest
 
 from fireredtts2.evaluation.goals import GOALS
+from fireredtts2.evaluation.page.render import write_page
 from fireredtts2.evaluation.report import Figure, Part, markdown, write_report
 
 ABOUT = {"model": "mini", "weights": "0123"}
@@ -42,6 +43,25 @@ def test_the_page_shows_value_goal_and_result() -> None:
     assert "| s_0 | 2 of 2 | a / b | c |" in page
     assert "A note." in page
     assert "- weights: 0123" in page
+
+
+def test_few_items_have_no_interval(tmp_path: Path) -> None:
+    """A few turns, or many turns of few dialogues: the value stands alone."""
+    few, enough = wer(4.1, count=9), wer(4.1, count=10)
+    dialogues = Figure("dialogue.wer", "Dialogue", 4.1, "%", 60, interval=(3.0, 9.5), groups=9)
+    write_report(tmp_path, ABOUT, [Part("sentences", [few, enough, dialogues], [])])
+    page = (tmp_path / "report.md").read_text(encoding="utf-8")
+    assert "| 4.10 % (too few items for an interval) | at most 5.00 % |" in page
+    assert "| Dialogue | 4.10 % (too few items for an interval) |" in page
+    assert "| 60 in 9 groups |" in page
+    assert page.count("95 %") == 1
+    values = json.loads((tmp_path / "report.json").read_text(encoding="utf-8"))
+    assert [f["interval"] for f in values["figures"]] == [None, [3.0, 9.5], None]
+    write_page(tmp_path / "report.html", ABOUT, [Part("dialogue", [dialogues], [])], tmp_path)
+    html = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "too few items for an interval" in html
+    assert "60 in 9 groups" in html
+    assert "9.50 %" not in html
 
 
 def test_every_goal_of_the_model_has_a_bound() -> None:

@@ -12,7 +12,16 @@ from markupsafe import Markup
 
 from fireredtts2.evaluation.page.sections import make_section
 from fireredtts2.evaluation.paper import NOTE
-from fireredtts2.evaluation.report import Figure, Part, Row, shown_goal, shown_number, write_whole
+from fireredtts2.evaluation.report import (
+    NO_INTERVAL,
+    Figure,
+    Part,
+    Row,
+    shown_count,
+    shown_goal,
+    shown_number,
+    write_whole,
+)
 
 FOLDER = Path(__file__).parent
 PAGE_ITEMS = 24  # in full, with sound, in every part; about 100 KB a sound
@@ -65,8 +74,10 @@ def templates() -> jinja2.Environment:
 def _summary(part: Part, figure: Figure) -> dict[str, Any]:
     value = "-" if figure.value is None else shown_number(figure.value, figure.unit)
     interval = ""
-    if figure.interval:
-        interval = " to ".join(shown_number(bound, figure.unit) for bound in figure.interval)
+    if figure.has_too_few:
+        interval = NO_INTERVAL
+    if figure.shown_interval:
+        interval = " to ".join(shown_number(bound, figure.unit) for bound in figure.shown_interval)
     return {
         "part": part.name,
         "name": figure.name,
@@ -76,6 +87,6 @@ def _summary(part: Part, figure: Figure) -> dict[str, Any]:
         "goal": shown_goal(figure),
         "verdict": figure.shown_verdict,
         "verdict_class": VERDICT_CLASSES.get(figure.verdict, ""),
-        "count": figure.count,
+        "count": shown_count(figure.count, figure.groups),
         "paper": figure.paper,
     }

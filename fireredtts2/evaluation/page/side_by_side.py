@@ -12,7 +12,7 @@ from fireredtts2.evaluation.measures import measures_of
 from fireredtts2.evaluation.page.render import render
 from fireredtts2.evaluation.page.sections import Sound, row_sounds, row_values
 from fireredtts2.evaluation.page.words import Word, marked_words
-from fireredtts2.evaluation.report import Row, shown_number
+from fireredtts2.evaluation.report import Row, shown_count, shown_number
 from fireredtts2.evaluation.saved_report import SavedReport
 
 PAGE_ITEMS = 30
@@ -93,17 +93,19 @@ def _about(title: str, report: SavedReport) -> dict[str, object]:
 
 
 def _shown(d: Difference) -> dict[str, object]:
-    low, high = d.interval
+    interval = ""
+    if d.interval:
+        interval = " to ".join(signed(bound, d.unit) for bound in d.interval)
     return {
         "part": d.part,
         "name": d.name,
         "first": shown_number(d.first, d.unit),
         "second": shown_number(d.second, d.unit),
         "difference": signed(d.difference, d.unit),
-        "interval": f"{signed(low, d.unit)} to {signed(high, d.unit)}",
+        "interval": interval,
         "outcome": d.outcome,
         "outcome_class": d.outcome if d.outcome in ("better", "worse") else "",
-        "count": d.count,
+        "count": shown_count(d.count, d.groups),
     }
 
 
