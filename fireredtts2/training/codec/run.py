@@ -22,6 +22,7 @@ from fireredtts2.training.codec.start import fingerprint, frozen, open_start
 from fireredtts2.training.codec.trainer import CodecTrainer
 from fireredtts2.training.finetune.checkpoints import CheckpointStore, save_whole
 from fireredtts2.training.finetune.journal import Journal
+from fireredtts2.training.prepare.recordings import DIGEST_KIND
 from fireredtts2.training.recipe_reading import check_same
 
 log = logging.getLogger(__name__)
@@ -86,8 +87,15 @@ class CodecRun:
             log.warning("%s: no checkpoint to resume from; starting anew", self.out)
             return
         check_same(state["recipe"], self.recipe.as_dict(), FIXED)
+        knows_sounds = state["sounds"].startswith(DIGEST_KIND)
+        if not knows_sounds:
+            log.warning(
+                "%s: its checkpoint does not tell what is in the sounds that the run began with "
+                "(it is of an earlier version); those that are there now are taken for the same",
+                self.out,
+            )
         for name, now in (("sounds", self.sounds.digest), ("frozen", self.frozen_id)):
-            if state[name] != now:
+            if state[name] != now and (knows_sounds or name != "sounds"):
                 raise ValueError(f"{self.out}: {CHANGED[name]}; choose another run.out")
         self.trainer.load(state["trainer"])
         self.is_fresh = False

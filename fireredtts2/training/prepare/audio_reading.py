@@ -20,6 +20,8 @@ from fireredtts2.training.prepare.recordings import AudioPlace
 SPARE_S = 0.1
 #: libsndfile says so of a FLAC file that was written to a pipe, for instance.
 UNKNOWN_FRAMES = 2**62
+#: libsndfile guesses by the first frame: at most so much too long, where bit rates vary.
+GUESSED_TIMES = 10
 #: What an odd file makes the decoders raise; TypeError where a name ends like that of bare samples.
 FAULTS = (
     OSError, ValueError, TypeError, soundfile.LibsndfileError, av.error.FFmpegError,
@@ -74,10 +76,23 @@ class AudioReader:
             raise RefusedError(Reason.UNREADABLE, detail)
         is_counted = counts_frames(file)
         with contextlib.suppress(soundfile.LibsndfileError), soundfile.SoundFile(file) as sound:
-            if sound.frames < UNKNOWN_FRAMES and (sound.format != "MP3" or is_counted):
+            is_guessed = sound.format == "MP3" and not is_counted and place.end_s is None
+            if sound.frames < UNKNOWN_FRAMES and not (is_guessed and self._may_fit(sound)):
                 return self._seek(sound, place)
         file.seek(0)
-        return self._decoded(file, place)
+        try:
+            return self._decoded(file, place)
+        except av.error.FFmpegError:
+            # One with junk behind it is read as far as libsndfile believes that it goes.
+            file.seek(0)
+            with soundfile.SoundFile(file) as sound:
+                if sound.frames >= UNKNOWN_FRAMES:
+                    raise
+                return self._seek(sound, place)
+
+    def _may_fit(self, sound: soundfile.SoundFile) -> bool:
+        """Whether a file whose length is a guess might be short enough."""
+        return bool(sound.frames <= GUESSED_TIMES * self._max_seconds * sound.samplerate)
 
     def _decoded(self, file: BinaryIO, place: AudioPlace) -> tuple[np.ndarray, int]:
         """What libsndfile does not read, or cannot tell the length of: decoded whole."""

@@ -158,13 +158,16 @@ def digest(recordings: Iterable[Recording], root: Path) -> str:
 def _file_digest(path: Path) -> str:
     """Of a file's size and three parts; "" of one that is not there or cannot be read."""
     try:
+        if not path.is_file():  # a pipe would never end
+            return ""
         with path.open("rb") as file:
             size = file.seek(0, io.SEEK_END)
             total = hashlib.sha256(str(size).encode())
-            # NOTE: parts, so that a large set costs little. Where they overlap nothing is lost.
-            for begin in (0, (size - PART_BYTES) // 2, size - PART_BYTES):
-                file.seek(max(0, begin))
-                total.update(file.read(PART_BYTES))
+            # NOTE: parts, so that a large set costs little.
+            whole = size <= 3 * PART_BYTES
+            for begin in (0,) if whole else (0, (size - PART_BYTES) // 2, size - PART_BYTES):
+                file.seek(begin)
+                total.update(file.read(size if whole else PART_BYTES))
             return total.hexdigest()
     except (OSError, ValueError):  # ValueError: a name that no file can have
         return ""

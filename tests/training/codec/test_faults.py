@@ -18,6 +18,7 @@ from fireredtts2.training.codec.stage import StepLosses
 from fireredtts2.training.codec.stage_one import EncoderStage
 from fireredtts2.training.codec.stage_two import DecoderStage
 from fireredtts2.training.codec.trainer import CodecTrainer
+from fireredtts2.training.prepare.recordings import DIGEST_KIND
 from tests import tiny
 from tests.training.codec.conftest import journal
 from tests.training.codec.test_run import final_state
@@ -134,6 +135,20 @@ def test_a_resumed_run_keeps_its_sounds_and_its_codec(
     tiny.write_checkpoint(start, seed=3)
     with pytest.raises(ValueError, match="the codec that the run began with"):
         CodecRun(recipe, resume=True)
+
+
+def test_a_run_that_an_earlier_version_began_goes_on(
+    values: MakeValues, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its digest of the sounds was of their sizes alone."""
+    recipe = recipe_from(values("two", optim__total_steps=1))
+    CodecRun(recipe).carry_out()
+    for path in (Path(recipe.run.out) / "checkpoints").glob("*.pt"):
+        state = torch.load(path, weights_only=False)
+        state["sounds"] = state["sounds"].removeprefix(DIGEST_KIND)
+        torch.save(state, path)
+    assert CodecRun(recipe, resume=True).trainer.step_count == 1
+    assert "does not tell what is in the sounds" in caplog.text
 
 
 def test_a_run_among_its_sounds_is_refused_at_once(

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from fireredtts2.training.prepare import audio_reading
 from fireredtts2.training.prepare.audio_reading import AudioReader
 from fireredtts2.training.prepare.checks import Reason, RefusedError
 from fireredtts2.training.prepare.file_length import is_cut
@@ -141,6 +142,28 @@ def test_mp3_that_does_not_state_its_length_is_read_whole(tmp_path: Path) -> Non
     write_with_av(path, "mp3", np.stack([loud, 0.1 * loud]), write_xing="0")
     left, right = (AudioReader(20.0).read(AudioPlace(path, channel=n))[0].std() for n in (0, 1))
     assert right < 0.3 * left
+
+
+@pytest.mark.parametrize("behind", [b"\0", b"\r\n", bytes(32), b"said by Ann"])
+def test_mp3_with_junk_behind_it_is_read(tmp_path: Path, behind: bytes) -> None:
+    path, audio = tmp_path / "a.mp3", burst(3.0)
+    write_with_av(path, "mp3", audio, write_xing="0")
+    path.write_bytes(path.read_bytes() + behind)
+    whole, _ = AudioReader(20.0).read(AudioPlace(path))
+    assert whole.size == pytest.approx(audio.size, abs=3_000)
+
+
+def test_of_mp3_only_what_may_be_short_enough_is_decoded_whole(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.mp3"
+    write_with_av(path, "mp3", burst(6.0), write_xing="0")
+    monkeypatch.delattr(audio_reading, "decode_with_av")
+    part, _ = AudioReader(20.0).read(AudioPlace(path, 1.0, 3.0))
+    assert part.size == 2 * RATE_HZ, "a turn with an end is looked for"
+    with pytest.raises(RefusedError) as caught:
+        AudioReader(0.5).read(AudioPlace(path))
+    assert caught.value.reason is Reason.TOO_LONG
 
 
 def test_what_a_decoder_does_not_allow_is_refused_by_name(tmp_path: Path) -> None:

@@ -125,7 +125,8 @@ def test_a_table_may_hold_names_of_files_beside_it(tmp_path: Path) -> None:
     first, gone = (one.turns[0].audio for one in read_source(tmp_path)[1])
     audio, rate_hz = AudioReader(10.0).read(first)
     assert audio.size == 0.5 * rate_hz
-    with pytest.raises(RefusedError, match=r"train\.parquet row 1: no audio in it"):
+    assert (first.path, first.row) == (tmp_path / "clips/0.flac", None), "its digest is the file's"
+    with pytest.raises(RefusedError, match=r"gone\.flac: no such file"):
         AudioReader(10.0).read(gone)
 
 
@@ -174,7 +175,7 @@ def test_an_audio_folder_with_metadata(tmp_path: Path, kind: str) -> None:
             '{"file_name": [1], "text": "A"}',
             "line 1: file_name is [1], not a text",
         ),
-        ("metadata.csv", "text,file_name\nA,a.wav\nB\n", "line 3: 1 columns, the header has 2"),
+        ("metadata.csv", "text,file_name\nA,a.wav\nB\n", "line 3: no file_name"),
         (
             "metadata.csv",
             "file_name,text\na.wav,One, two.\n",
@@ -189,6 +190,13 @@ def test_metadata_names_bad_lines(tmp_path: Path, name: str, text: str, message:
     with pytest.raises(SourceError) as caught:
         read_source(tmp_path, "huggingface")
     assert f"{name}: {message}" in str(caught.value)
+
+
+def test_cells_that_spreadsheets_add_or_leave_out_are_empty_ones(tmp_path: Path) -> None:
+    lines = ["file_name,text,speaker_id", "a.wav,A.,Ann,,", "b.wav,B."]
+    (tmp_path / "metadata.csv").write_text("\n".join(lines))
+    found = [one.turns[0] for one in read_source(tmp_path, "huggingface")[1]]
+    assert [(turn.text, turn.speaker) for turn in found] == [("A.", "Ann"), ("B.", tmp_path.name)]
 
 
 def test_empty_lines_of_metadata_are_passed_over(tmp_path: Path) -> None:

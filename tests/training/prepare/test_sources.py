@@ -10,7 +10,13 @@ from typing import Any
 
 import pytest
 
-from fireredtts2.training.prepare.recordings import AudioPlace, SourceError, digest
+from fireredtts2.training.prepare.recordings import (
+    AudioPlace,
+    Recording,
+    SourceError,
+    Turn,
+    digest,
+)
 from fireredtts2.training.prepare.sources.detect import detect, read_source
 from tests.training.prepare.speech import write_clip
 
@@ -136,6 +142,13 @@ def test_the_digest_knows_texts_places_and_sizes(tmp_path: Path) -> None:
     second = told()
     write_clip(clip, seconds=2.0)
     assert len({first, second, told()}) == 3
+
+
+def test_the_digest_waits_for_no_pipe(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "a.wav")
+    place = AudioPlace(tmp_path / "a.wav")
+    recording = Recording("a", (Turn(place, "One.", "Ann"),), "en", "a")
+    assert digest([recording], tmp_path) == digest([recording], tmp_path)
 
 
 def test_the_digest_knows_what_is_in_files_of_the_same_size(tmp_path: Path) -> None:

@@ -59,9 +59,12 @@ def _from_table(path: Path, root: Path, speaker: str | None, language: str) -> I
         raise SourceError(f"{path}: {error}") from None
     others = [one for kind in (SPEAKER, LANGUAGE, ID) if (one := _first(names, kind))]
     shown = path.name if path == root else path.relative_to(root).as_posix()
+    has_names = tables.holds_texts(path, audio)
+    others += [audio] if has_names else []
     for number, row in enumerate(tables.read_columns(path, [said, *others])):
+        beside = AudioPlace(path.parent / (row[audio] or "")) if has_names else None
         turn = Turn(
-            AudioPlace(path, row=number, column=audio),
+            beside or AudioPlace(path, row=number, column=audio),
             " ".join(str(row[said] or "").split()),
             speaker or _text(row, SPEAKER) or root.stem,
         )
@@ -120,7 +123,12 @@ def _csv_rows(path: Path, faults: list[str]) -> Iterator[tuple[int, Mapping[str,
         for values in reader:
             if not header:
                 header = values
-            elif len(values) == len(header):
+                continue
+            # Spreadsheets write a comma too many, or none for cells that are empty.
+            while len(values) > len(header) and not values[-1].strip():
+                values.pop()
+            if 0 < len(values) <= len(header):
+                values += [""] * (len(header) - len(values))
                 yield reader.line_num, dict(zip(header, values, strict=True))
             elif values:
                 found = f"{len(values)} columns, the header has {len(header)}"

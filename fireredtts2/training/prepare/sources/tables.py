@@ -38,6 +38,16 @@ def column_names(path: Path) -> list[str]:
     return list(_arrow(path).column_names)
 
 
+def holds_texts(path: Path, column: str) -> bool:
+    """Whether a column has texts in it: of sounds, the names of files beside the table."""
+    if path.suffix == PARQUET:
+        kind = pyarrow("parquet").ParquetFile(path).schema_arrow.field(column).type
+    else:
+        kind = _arrow(path).schema.field(column).type
+    types = pyarrow("types")
+    return bool(types.is_string(kind) or types.is_large_string(kind))
+
+
 def read_columns(path: Path, names: list[str]) -> list[dict[str, Any]]:
     """The rows of a table, of them only some columns."""
     if path.suffix == PARQUET:
@@ -55,8 +65,6 @@ def read_cell(place: AudioPlace) -> bytes:
     value = _cell(place.path, place.row, place.column)
     if isinstance(value, bytes):
         return value
-    if isinstance(value, str):  # a table of names: the files lie beside it
-        value = {"path": value}
     data, name = (value or {}).get("bytes"), (value or {}).get("path")
     if data is not None:
         return bytes(data)
