@@ -23,16 +23,10 @@ Listener = Callable[[str, np.ndarray], tuple[int, int]]
 
 
 class Speaker:
-    """Loads what was learnt so far as a user would, speaks, and lets it go.
+    """Loads what was learnt so far as a user would, speaks, and lets it go."""
 
-    Args:
-        language: ISO 639-1, of the texts.
-    """
-
-    def __init__(self, language: str = "en") -> None:
-        self.language = language
-        self._listener: Listener | None = None
-        self._is_asked = False
+    def __init__(self) -> None:
+        self._listeners: dict[str, Listener | None] = {}
 
     def __call__(
         self, recipe: Recipe, folder: Path, device: str, lines: Sequence[SampleLine]
@@ -46,32 +40,34 @@ class Speaker:
             num_slots=1,
             adapter=folder if is_lora else None,
         )
-        listen = self._heard_by() if recipe.samples.word_errors else None
-        return [self._sample(tts, line, listen) for line in lines]
+        listens = recipe.samples.word_errors
+        return [
+            self._sample(tts, line, self._heard_by(line.language) if listens else None)
+            for line in lines
+        ]
 
     def _sample(self, tts: FireRedTTS2, line: SampleLine, listen: Listener | None) -> Sample:
-        voice = Voice("prompt", line.prompt_codes, line.prompt_text, self.language)
+        voice = Voice("prompt", line.prompt_codes, line.prompt_text, line.language)
         try:
             speech = tts.say(
                 line.text, voice, seed=SEED, on_runaway="cut", turn_limit_ms=MAX_SAMPLE_MS, takes=1
             )
         except (SpeechError, ValueError) as error:
             log.warning("sample %s: %s", line.name, error)
-            words = len(line.text.split())
-            empty = np.zeros(0, np.float32)
-            return Sample(empty, words, words) if listen else Sample(empty)
-        audio = speech.audio.numpy()
+            audio = np.zeros(0, np.float32)  # all its words are errors
+        else:
+            audio = speech.audio.numpy()
         return Sample(audio, *listen(line.text, audio)) if listen else Sample(audio)
 
-    def _heard_by(self) -> Listener | None:
+    def _heard_by(self, language: str) -> Listener | None:
         """Whisper, loaded once; None, said once, where the evaluation extra is missing."""
-        if not self._is_asked:
-            self._is_asked = True
+        if language not in self._listeners:
+            self._listeners[language] = None
             try:
-                self._listener = whisper_listener(self.language)
+                self._listeners[language] = whisper_listener(language)
             except (ImportError, RuntimeError, ValueError, OSError) as error:
                 log.warning("samples are spoken, but no word errors are counted: %s", error)
-        return self._listener
+        return self._listeners[language]
 
 
 def whisper_listener(language: str) -> Listener:

@@ -20,13 +20,14 @@ from fireredtts2.training.codec.stage_one import EncoderStage
 from fireredtts2.training.codec.stage_two import DecoderStage
 from fireredtts2.training.codec.start import fingerprint, frozen, open_start
 from fireredtts2.training.codec.trainer import CodecTrainer
-from fireredtts2.training.finetune.checkpoints import CheckpointStore, save_whole
+from fireredtts2.training.finetune.checkpoints import CheckpointStore, is_known_best, save_whole
 from fireredtts2.training.finetune.journal import Journal
 from fireredtts2.training.prepare.recordings import DIGEST_KIND
 from fireredtts2.training.recipe_reading import check_same
 
 log = logging.getLogger(__name__)
 BEST_FILE = "best.pt"
+NO_BEST = {"loss": None, "step": 0, "stale": 0, "phase": ""}
 RESULT_FOLDER = "codec"
 JUDGED_BY = "mel"
 #: Sections, or single keys, that a resumed run must not change.
@@ -73,7 +74,7 @@ class CodecRun:
         self.stage: Stage = kind(self.start.codec, recipe, self.sounds, self.device)
         self.frozen_id = fingerprint(frozen(self.start.codec))
         self.trainer = CodecTrainer(self.stage, recipe, self.device)
-        self.best: dict[str, Any] = {"loss": None, "step": 0, "stale": 0, "phase": ""}
+        self.best: dict[str, Any] = dict(NO_BEST)
         self.first: float | None = None
         self.num_validations = 0
         self.is_fresh = True
@@ -99,7 +100,8 @@ class CodecRun:
                 raise ValueError(f"{self.out}: {CHANGED[name]}; choose another run.out")
         self.trainer.load(state["trainer"])
         self.is_fresh = False
-        self.best, self.first = state["best"], state["first"]
+        is_known = is_known_best(self.out / BEST_FILE, state["best"])
+        self.best, self.first = state["best"] if is_known else dict(NO_BEST), state["first"]
         self.num_validations = state["num_validations"]
         self.journal.cut(self.trainer.step_count)
 

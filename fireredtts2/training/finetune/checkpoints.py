@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import pickle
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,27 @@ class CheckpointStore:
         if paths:
             raise ValueError(f"{self.folder}: none of its {len(paths)} checkpoints can be read")
         return None
+
+
+def saved_step(path: Path) -> int | None:
+    """The step of the weights in a file; None where there are none that can be read."""
+    try:
+        return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"])
+    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
+        return None
+
+
+def is_known_best(path: Path, best: Mapping[str, Any]) -> bool:
+    """Whether the weights in a file are those that a checkpoint knows as the best.
+
+    A run that is cut between a validation and its next checkpoint leaves better ones, which the
+    resumed run may never reach; it then looks for the best anew, with a warning.
+    """
+    if best["loss"] is None or saved_step(path) == best["step"]:
+        return True
+    log.warning("%s: not of step %d, the best up to the checkpoint; the best is looked for anew",
+                path, best["step"])  # fmt: skip
+    return False
 
 
 def save_whole(path: Path, state: dict[str, Any]) -> None:

@@ -80,7 +80,7 @@ def estimate(config: LLMConfig, recipe: Recipe) -> Estimate:
         weights=weights,
         gradients=trained * trained_bytes,
         optimizer=optimizer_bytes(config, recipe, trained),
-        average=trained * trained_bytes if optim.ema_decay else 0,
+        average=trained * 4 if optim.ema_decay else 0,
         activations=activation_bytes(config, recipe),
         gathered=gathered_numbers(config) * (held + (0 if is_lora else trained_bytes)),
     )

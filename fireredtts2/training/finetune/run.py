@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import torch
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.training.finetune import lora
-from fireredtts2.training.finetune.checkpoints import CheckpointStore, save_whole
+from fireredtts2.training.finetune.checkpoints import CheckpointStore, is_known_best, save_whole
 from fireredtts2.training.finetune.export import write_model
 from fireredtts2.training.finetune.extras import load_extra
 from fireredtts2.training.finetune.journal import Journal
@@ -29,6 +30,7 @@ from fireredtts2.weights import build_empty, load_into
 log = logging.getLogger(__name__)
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 BEST_FILE = "best.pt"
+NO_BEST = {"loss": None, "step": 0, "stale": 0}
 #: Sections, or single keys, that a resumed run must not change.
 FIXED = ("model", "lora", "data", "optim.optimizer", "optim.batches_per_step", "optim.ema_decay",
          "run.seed")  # fmt: skip
@@ -65,7 +67,9 @@ class Run:
         self.recipe = recipe
         if recipe.run.num_threads:
             torch.set_num_threads(recipe.run.num_threads)
-        self.accelerator = accelerate.Accelerator(cpu=recipe.run.device == "cpu")
+        # NOTE: accelerate would see no other process where it may choose and finds no accelerator.
+        on_cpu = recipe.run.device == "cpu" or not torch.accelerator.is_available()
+        self.accelerator = accelerate.Accelerator(cpu=on_cpu)
         check_processes(self.accelerator, recipe)
         self.out = Path(recipe.run.out)
         self.store = CheckpointStore.of_run(self.out, recipe.run.keep_checkpoints, resume)
@@ -73,13 +77,14 @@ class Run:
         self.model = load_model(self.folder, recipe)
         self.trainer, self.judges = self._prepared()
         self.origins = origins(recipe, self.folder)
-        self.best: dict[str, Any] = {"loss": None, "step": 0, "stale": 0}
+        self.best: dict[str, Any] = dict(NO_BEST)
         self.first: dict[str, float] = {}
         self.is_fresh = True
         self.journal = Journal(self.out, recipe, self.accelerator.is_main_process)
         self.samples = self._new_samples(speaker)
         if resume:
             self._resume()
+            self._check_together()
 
     def _prepared(self) -> tuple[Trainer, dict[str, Packer]]:
         recipe, reader = self.recipe, TextReader(self.folder)
@@ -121,8 +126,19 @@ class Run:
         check_origins(state.get("origins"), self.origins, self.out)
         self.trainer.load(state["trainer"])
         self.is_fresh = False
-        self.best, self.first = state["best"], state["first"]
+        is_known = is_known_best(self.out / BEST_FILE, state["best"])
+        self.best, self.first = state["best"] if is_known else dict(NO_BEST), state["first"]
         self.journal.cut(self.trainer.step_count)
+
+    def _check_together(self) -> None:
+        """Raises ValueError where processes resume from different steps."""
+        own = torch.tensor([self.trainer.step_count], device=self.accelerator.device)
+        steps = self.accelerator.gather(own).tolist()
+        if len(set(steps)) > 1:
+            raise ValueError(
+                f"{self.out}: the processes found checkpoints of steps {steps}; run.out must be "
+                "one folder that all of them share"
+            )
 
     def carry_out(self) -> Outcome:
         """Steps to the end, or until validation no longer improves; writes the result.
@@ -260,6 +276,12 @@ def check_processes(accelerator: Any, recipe: Recipe) -> None:
     """Raises ValueError where the work cannot be shared among the processes as asked."""
     wants_shards(accelerator, recipe)  # raises where accelerate is set up for something else
     batches, world = recipe.optim.batches_per_step, accelerator.num_processes
+    launched = int(os.environ.get("WORLD_SIZE", "1"))
+    if launched != world:
+        raise ValueError(
+            f"{launched} processes were launched, and accelerate has joined {world} of them; run "
+            "one here, or give run.device: cpu"
+        )
     if batches % world:
         raise ValueError(
             f"optim.batches_per_step: {batches} cannot be shared by {world} processes evenly; "

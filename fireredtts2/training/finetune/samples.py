@@ -40,12 +40,14 @@ class SampleLine:
         text: to be spoken, as typed.
         prompt_text: what is said in the clip.
         prompt_codes: the clip, (Q, frames) int64.
+        language: of both, ISO 639-1.
     """
 
     name: str
     text: str
     prompt_text: str
     prompt_codes: Tensor
+    language: str = "en"
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,7 +91,8 @@ def sample_lines(material: Material | None, recipe: Recipe) -> list[SampleLine]:
     lines = []
     for count in range(wanted):
         own = singles[count % len(singles)]
-        segment = material.split[material.indices[own]].segments[0]
+        sample = material.split[material.indices[own]]
+        segment = sample.segments[0]
         others = [n for n in material.by_voice.get(segment.voice or "", ()) if n != own]
         # Where a voice has one clip, it is spoken after itself.
         prompt = others[count % len(others)] if others else own
@@ -100,6 +103,7 @@ def sample_lines(material: Material | None, recipe: Recipe) -> list[SampleLine]:
                 text=texts[count % len(texts)] if texts else segment.text,
                 prompt_text=before.text,
                 prompt_codes=material.codes(prompt, 0),
+                language=sample.language or "en",
             )
         )
     return lines

@@ -74,7 +74,8 @@ class Trainer:
             list(self.trained.items()), recipe.optim, self.is_sharded
         )
         self.average = (
-            {n: p.detach().clone() for n, p in self.trained.items()}
+            # In float32: a small share of a difference is lost in a bfloat16 weight.
+            {n: p.detach().float().clone() for n, p in self.trained.items()}
             if recipe.optim.ema_decay
             else None
         )
@@ -155,7 +156,7 @@ class Trainer:
         if self.average is not None:
             decay = average_decay(self.recipe.optim.ema_decay, self.step_count)
             for name, kept in self.average.items():
-                kept.lerp_(self.trained[name].detach(), 1 - decay)
+                kept.lerp_(self.trained[name].detach().float(), 1 - decay)
 
     @torch.no_grad()
     def validate(self, packer: Packer) -> dict[str, float]:
@@ -207,7 +208,7 @@ class Trainer:
             own = {name: placed(weights[name], p) for name, p in self.trained.items()}
             self.fill(own)
             if self.average is not None:
-                self.average = {name: value.to(self.device) for name, value in own.items()}
+                self.average = {n: value.to(self.device).float() for n, value in own.items()}
         elif self.average is not None:
             self.fill(self.average)
 
@@ -244,7 +245,8 @@ class Trainer:
         for name, parameter in self.trained.items():
             parameter.copy_(placed(state["trained"][name], parameter))
             if self.average is not None:
-                self.average[name].copy_(placed(state["average"][name], parameter))
+                kept = self.average[name]
+                kept.copy_(placed(state["average"][name], kept))
         for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
             restore(optimizer, saved)
         self.step_count = state["step"]

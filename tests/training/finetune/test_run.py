@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,7 +19,7 @@ pytest.importorskip("peft", reason="adapters need the training extra")
 
 from fireredtts2.training.bad_steps import TrainingDivergedError
 from fireredtts2.training.finetune.recipe import recipe_from
-from fireredtts2.training.finetune.run import Run
+from fireredtts2.training.finetune.run import Run, check_processes
 from fireredtts2.training.finetune.trainer import Trainer
 
 MakeValues = Callable[..., dict[str, dict[str, Any]]]
@@ -241,6 +242,54 @@ def test_what_is_written_is_the_running_average(
         assert torch.equal(parameter.detach(), best[name])
     last = final_state(run)["trained"]
     assert any(not torch.allclose(last[n], best[n], atol=1e-4) for n in best)
+
+
+def test_the_average_of_bfloat16_weights_is_kept_exactly(values: MakeValues) -> None:
+    """A hundredth of a small difference would be lost in it."""
+    run = Run(recipe_from(values(**METHODS["8bit-bfloat16"], optim__ema_decay=0.99)))
+    name, parameter = next(iter(run.trainer.trained.items()))
+    before = parameter.detach().float().clone()
+    run.trainer.optimizers = []  # the weights move by hand
+    run.trainer.step_count = 10_000
+    with torch.no_grad():
+        parameter.add_(parameter.abs() / 32 + 1e-3)
+    run.trainer._update(1.0)
+    average = run.trainer.average
+    assert average is not None
+    torch.testing.assert_close(average[name], before.lerp(parameter.detach().float(), 0.01))
+    assert (average[name] != before).all()
+
+
+def test_the_best_of_a_stretch_that_was_cut_off_is_not_taken(
+    values: MakeValues, caplog: pytest.LogCaptureFixture
+) -> None:
+    recipe = recipe_from(values(run__validate_every=1, run__save_every=3))
+    Run(recipe).carry_out()
+    best = Path(recipe.run.out) / "best.pt"
+    torch.save({**torch.load(best, weights_only=True), "step": 99}, best)
+    run = Run(recipe, resume=True)
+    assert run.best["loss"] is None
+    assert "best.pt: not of step" in caplog.text
+
+
+def test_processes_that_resume_from_different_steps_are_refused(values: MakeValues) -> None:
+    recipe = recipe_from(values())
+    Run(recipe).carry_out()
+    run = Run(recipe, resume=True)
+    own = torch.tensor([6])
+    run.accelerator = SimpleNamespace(device="cpu", gather=lambda step: torch.cat([step, own - 6]))
+    with pytest.raises(ValueError, match=r"checkpoints of steps \[6, 0\]; run.out must be one"):
+        run._check_together()
+
+
+def test_processes_that_accelerate_has_not_joined_are_refused(
+    values: MakeValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    alone = SimpleNamespace(num_processes=1, distributed_type="NO", state=None)
+    monkeypatch.setattr("fireredtts2.training.finetune.run.wants_shards", lambda *given: False)
+    with pytest.raises(ValueError, match="2 processes were launched, and accelerate has joined 1"):
+        check_processes(alone, recipe_from(values()))
 
 
 def test_replay_is_learnt_and_judged(

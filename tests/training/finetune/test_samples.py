@@ -3,6 +3,7 @@
 import logging
 import shutil
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,27 @@ def test_the_event_file_holds_losses_audio_and_word_errors(
     heard, _ = soundfile.read(tmp_path / "heard.wav")
     written, _ = soundfile.read(run.out / "samples" / "step_6" / "00.wav")
     np.testing.assert_allclose(heard, written, atol=2e-4)  # 16 bits each
+
+
+def test_samples_are_heard_in_the_language_of_the_data(
+    values: MakeValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short(monkeypatch)
+    asked: list[str] = []
+
+    def listener(language: str) -> train_samples.Listener:
+        asked.append(language)
+        return lambda text, audio: (len(text) if not len(audio) else 0, len(text))
+
+    monkeypatch.setattr(train_samples, "whisper_listener", listener)
+    recipe = recipe_from(values(model__method="full") | {"samples": {"count": 2}})
+    run = Run(recipe, speaker=Speaker())
+    assert run.samples is not None
+    assert {line.language for line in run.samples.lines} == {"en"}
+    lines = [replace(line, language="zh") for line in run.samples.lines]
+    samples = Speaker()(run.recipe, Path(run.recipe.model.checkpoint), "cpu", lines)
+    assert asked == ["zh"]
+    assert [sample.num_words for sample in samples] == [len(line.text) for line in lines]
 
 
 def test_a_resumed_run_hides_what_was_told_after_its_checkpoint(
