@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from torch import Tensor
 from fireredtts2.training.codec.export import write_codec
 from fireredtts2.training.codec.heard import write_samples
 from fireredtts2.training.codec.recipe import CodecRecipe
+from fireredtts2.training.codec.recipe_sections import DataRecipe
 from fireredtts2.training.codec.sounds import open_sounds
 from fireredtts2.training.codec.stage import Stage
 from fireredtts2.training.codec.stage_one import EncoderStage
@@ -30,8 +31,11 @@ BEST_FILE = "best.pt"
 NO_BEST = {"loss": None, "step": 0, "stale": 0, "phase": ""}
 RESULT_FOLDER = "codec"
 JUDGED_BY = "mel"
+#: Of the data only what changes no result may be changed.
+FIXED_DATA = tuple(f"data.{field.name}" for field in fields(DataRecipe) if field.name != "workers")
 #: Sections, or single keys, that a resumed run must not change.
-FIXED = ("model", "codec", "data", "loss", "optim.batches_per_step", "optim.ema_decay", "run.seed")
+FIXED = ("model", "codec", *FIXED_DATA, "loss", "optim.batches_per_step", "optim.ema_decay",
+         "run.seed")  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,12 @@ def test_a_second_run_does_not_overwrite_the_first(values: MakeValues) -> None:
 
 
 @pytest.mark.parametrize(
-    ("change", "place"), [({"loss__mel_weight": 1.0}, "loss"), ({"run__seed": 1}, "run.seed")]
+    ("change", "place"),
+    [
+        ({"loss__mel_weight": 1.0}, "loss"),
+        ({"data__min_seconds": 0.5}, r"data\.min_seconds"),
+        ({"run__seed": 1}, "run.seed"),
+    ],
 )
 def test_a_resumed_run_keeps_its_recipe(
     values: MakeValues, change: dict[str, Any], place: str
@@ -117,6 +122,12 @@ def test_a_resumed_run_keeps_its_recipe(
     CodecRun(recipe_from(values("two", optim__total_steps=1))).carry_out()
     with pytest.raises(ValueError, match=place):
         CodecRun(recipe_from(values("two", **change)), resume=True)
+
+
+def test_a_resumed_run_may_read_ahead_by_more_threads(values: MakeValues) -> None:
+    CodecRun(recipe_from(values("two", optim__total_steps=1))).carry_out()
+    recipe = recipe_from(values("two", optim__total_steps=1, data__workers=2))
+    assert CodecRun(recipe, resume=True).trainer.step_count == 1
 
 
 def test_a_resumed_run_keeps_its_sounds_and_its_codec(
