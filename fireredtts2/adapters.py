@@ -7,8 +7,10 @@ W + alpha / rank * B A. Merged once at load, it costs nothing while speaking.
 
 from __future__ import annotations
 
+import hashlib
 import json
-from collections.abc import Mapping
+import logging
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -19,12 +21,15 @@ from fireredtts2.atomic_file import atomic_folder
 from fireredtts2.config_values import build_config, read_section
 from fireredtts2.weights import StateDict, read_state, write_state
 
+log = logging.getLogger(__name__)
 WEIGHTS_FILE = "adapter.safetensors"
 CONFIG_FILE = "adapter_config.json"
 SECTION = "fireredtts2_adapter"
 #: Where a checkpoint folder keeps the adapters that can be asked for by name.
 ADAPTERS_FOLDER = "adapters"
 DOWN, UP = ".lora_A", ".lora_B"
+#: Values of each weight by which it is known again.
+NUM_LOOKS = 64
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class AdapterConfig:
         gen_type: which language model it was made for.
         base: the checkpoint folder that it was made for, as a hint.
         steps: updates that made it.
+        base_digest: of the weights that it was made for, see `base_digest`; None where unknown.
     """
 
     rank: int
@@ -44,6 +50,7 @@ class AdapterConfig:
     gen_type: str
     base: str
     steps: int = 1
+    base_digest: str | None = None
 
 
 @dataclass(frozen=True)
@@ -115,7 +122,10 @@ class Adapter:
         return merged
 
     def check_fits(self, state: Mapping[str, Tensor]) -> None:
-        """Raises ValueError if a model's state lacks a module, or has one of another shape."""
+        """Raises ValueError if a model's state lacks a module, or has one of another shape.
+
+        Warns where the weights are not those that it was made for, as with an adapter in them.
+        """
         for module, (down, up) in self.pairs.items():
             key = f"{module}.weight"
             expected = (up.shape[0], down.shape[1])
@@ -126,6 +136,26 @@ class Adapter:
                     f"{self.source}: changes {key} of shape {expected}, but in this model there is "
                     f"{what}: the adapter was made for {self.config.base}"
                 )
+        made_for = self.config.base_digest
+        if made_for is not None and made_for != base_digest(state, self.pairs):
+            log.warning(
+                "%s: made for other weights than these (for %s; these may have an adapter in them "
+                "already): it may not say what it learnt",
+                self.source, self.config.base,
+            )  # fmt: skip
+
+
+def base_digest(state: Mapping[str, Tensor], modules: Iterable[str]) -> str:
+    """Tells the weights of some modules from others of the same shapes.
+
+    Of each some values count, as bfloat16: the same whatever type and file the weights are in.
+    """
+    digest = hashlib.sha256()
+    for module in sorted(modules):
+        weight = state[f"{module}.weight"].detach().flatten()
+        looks = weight[:: max(1, weight.numel() // NUM_LOOKS)].to("cpu", torch.bfloat16)
+        digest.update(module.encode() + looks.contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
 
 
 def find_adapter(checkpoint: Path, adapter: str | Path) -> Path:

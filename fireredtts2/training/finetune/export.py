@@ -39,7 +39,8 @@ def write_model(
     fresh = path.with_name(f"{path.name}.new")
     shutil.rmtree(fresh, ignore_errors=True)
     if recipe.model.method == "lora":
-        taken(weights, recipe, step).save(fresh)
+        base = folder.read_llm(recipe.model.gen_type)
+        taken(weights, recipe, step, base).save(fresh)
     else:
         state = {**model.state_dict(), **weights}
         write_checkpoint(fresh, folder, folder.llm_path(recipe.model.gen_type), state, links)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import torch
 
-from fireredtts2.adapters import Adapter, AdapterConfig
+from fireredtts2.adapters import Adapter, AdapterConfig, base_digest
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.training.finetune.extras import load_extra
 from fireredtts2.training.finetune.recipe import Recipe
@@ -33,8 +35,10 @@ def inject(model: DualTransformer, recipe: Recipe) -> None:
             parameter.data = parameter.data.float()
 
 
-def taken(state: dict[str, torch.Tensor], recipe: Recipe, steps: int) -> Adapter:
-    """The adapter among a model's trained tensors."""
+def taken(
+    state: dict[str, torch.Tensor], recipe: Recipe, steps: int, base: Mapping[str, torch.Tensor]
+) -> Adapter:
+    """The adapter among a model's trained tensors; `base` are those that it began with."""
     names = [key.removesuffix(A_SUFFIX) for key in state if key.endswith(A_SUFFIX)]
     pairs = {name: (state[name + A_SUFFIX], state[name + B_SUFFIX]) for name in sorted(names)}
     config = AdapterConfig(
@@ -43,5 +47,6 @@ def taken(state: dict[str, torch.Tensor], recipe: Recipe, steps: int) -> Adapter
         gen_type=recipe.model.gen_type,
         base=recipe.model.checkpoint,
         steps=max(1, steps),
+        base_digest=base_digest(base, pairs),
     )
     return Adapter(config, pairs)

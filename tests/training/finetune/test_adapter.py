@@ -91,6 +91,19 @@ def test_info(trained: tuple[Run, Path], capsys: pytest.CaptureFixture[str]) -> 
     assert "rank 4, alpha 8" in capsys.readouterr().out
 
 
+def test_an_adapter_knows_the_weights_that_it_was_made_for(
+    trained: tuple[Run, Path], tiny_checkpoint: Path, tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:  # fmt: skip
+    adapter = Adapter.load(trained[1])
+    base = CheckpointFolder(tiny_checkpoint).read_llm("dialogue")
+    adapter.check_fits(base)
+    adapter.check_fits({name: weight.bfloat16() for name, weight in base.items()})
+    assert not caplog.records, "the same weights, also in another type"
+    adapter.check_fits(adapter.merged(base))
+    assert "made for other weights than these" in caplog.text
+
+
 def test_an_adapter_of_another_size_is_refused(tmp_path: Path) -> None:
     pairs = {"backbone.layers.0.attn.q_proj": (torch.zeros(2, 64), torch.zeros(64, 2))}
     adapter = Adapter(AdapterConfig(2, 2.0, "dialogue", "elsewhere"), pairs)
