@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from fireredtts2.evaluation.bootstrap import pooled_interval
+from fireredtts2.evaluation.bootstrap import count_groups, pooled_interval
 from fireredtts2.evaluation.goals import Unit
 from fireredtts2.evaluation.report import Figure
 
@@ -54,14 +54,21 @@ class Measure:
         return float(row[self.above]) * self.scale / below
 
     def figure(self, part: str, rows: Sequence[Row]) -> Figure:
-        """The measure over all rows, with its 95 % bootstrap interval over rows."""
+        """The measure over all rows, with its 95 % bootstrap interval.
+
+        That is over rows, or over their groups where they name some.
+        """
         above, below = self.values(rows)
         key = f"{part}.{self.key}"
         if not above:
             return Figure(key, self.name, None, self.unit, 0, self.note)
         value = sum(above) / sum(below)
-        interval = pooled_interval(above, below)
-        return Figure(key, self.name, value, self.unit, len(above), self.note, interval)
+        groups = [row.get("group") for row in rows if self.is_in(row)]
+        interval = pooled_interval(above, below, groups=groups)
+        num_groups = count_groups(groups) if any(groups) else None
+        return Figure(
+            key, self.name, value, self.unit, len(above), self.note, interval, groups=num_groups
+        )
 
 
 def _rate(key: str, name: str, above: str, below: str) -> Measure:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from fireredtts2.evaluation.bootstrap import pooled_interval
+
 
 @dataclass(frozen=True)
 class ErrorCount:
@@ -72,12 +74,8 @@ def bootstrap_interval(
     Returns:
         (low, high), the 2.5th and 97.5th percentile of the resampled rates.
     """
-    errors = np.array([c.errors for c in counts], dtype=np.float64)
-    lengths = np.array([c.length for c in counts], dtype=np.float64)
-    draws = np.random.default_rng(seed).integers(0, len(counts), size=(resamples, len(counts)))
-    rates = errors[draws].sum(axis=1) / lengths[draws].sum(axis=1)
-    low, high = np.percentile(rates, [2.5, 97.5])
-    return float(low), float(high)
+    errors, lengths = [c.errors for c in counts], [c.length for c in counts]
+    return pooled_interval(errors, lengths, resamples, seed)
 
 
 def cosine(a: np.ndarray, b: np.ndarray) -> float:

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from typing import Any
 
 from fireredtts2.config import OUTPUT_RATE_HZ
-from fireredtts2.evaluation.bootstrap import count_groups, pooled_interval
 from fireredtts2.evaluation.clips import ClipScore
 from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.measures import PROSODY, SPEECH, WRONG_VOICE, Measure
@@ -47,7 +45,7 @@ def dialogue_part(
             # A turn that fails takes those after it along: turns of a dialogue are no items alone.
             more = {"heard_voice": heard_voice, "wrong_voice": is_wrong, "group": item.id}
             rows.append({**turn_row(turn, score), **more})
-    wrong = row_figure(WRONG_VOICE, "dialogue", rows)
+    wrong = WRONG_VOICE.figure("dialogue", rows)
     figures = with_paper([*speech_figures("dialogue", rows), wrong], "dialogue")
     return Part("dialogue", figures, rows, [heard_by(scorer.judges), *_prompt_notes(profiles)])
 
@@ -94,20 +92,10 @@ def speech_figures(
     longest = max((row["longest_omission"] for row in rows), default=None)
     name = "Longest run of words left out"
     return [
-        *(row_figure(measure, part, rows) for measure in (*SPEECH, *more)),
+        *(measure.figure(part, rows) for measure in (*SPEECH, *more)),
         Figure(f"{part}.longest_omission", name, longest, "words", len(rows)),
-        *(row_figure(measure, part, rows) for measure in PROSODY),
+        *(measure.figure(part, rows) for measure in PROSODY),
     ]
-
-
-def row_figure(measure: Measure, part: str, rows: Sequence[Mapping[str, Any]]) -> Figure:
-    """A measure over rows; its interval is over groups where the rows name some."""
-    figure = measure.figure(part, rows)
-    groups = [row.get("group") for row in rows if measure.is_in(row)]
-    if not any(groups):
-        return figure
-    interval = pooled_interval(*measure.values(rows), groups=groups)
-    return replace(figure, interval=interval, groups=count_groups(groups))
 
 
 def _fault(turn: SpokenTurn) -> dict[str, Any]:

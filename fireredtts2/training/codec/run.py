@@ -21,7 +21,7 @@ from fireredtts2.training.codec.stage_one import EncoderStage
 from fireredtts2.training.codec.stage_two import DecoderStage
 from fireredtts2.training.codec.start import fingerprint, frozen, open_start
 from fireredtts2.training.codec.trainer import CodecTrainer
-from fireredtts2.training.finetune.checkpoints import CheckpointStore, is_known_best, save_whole
+from fireredtts2.training.finetune.checkpoints import CheckpointStore, known_best, save_whole
 from fireredtts2.training.finetune.journal import Journal
 from fireredtts2.training.prepare.recordings import DIGEST_KIND
 from fireredtts2.training.recipe_reading import check_same
@@ -92,20 +92,22 @@ class CodecRun:
             log.warning("%s: no checkpoint to resume from; starting anew", self.out)
             return
         check_same(state["recipe"], self.recipe.as_dict(), FIXED)
-        knows_sounds = state["sounds"].startswith(DIGEST_KIND)
-        if not knows_sounds:
+        same = {"frozen": self.frozen_id}
+        if state["sounds"].startswith(DIGEST_KIND):
+            same = {"sounds": self.sounds.digest, **same}
+        else:
             log.warning(
                 "%s: its checkpoint does not tell what is in the sounds that the run began with "
                 "(it is of an earlier version); those that are there now are taken for the same",
                 self.out,
             )
-        for name, now in (("sounds", self.sounds.digest), ("frozen", self.frozen_id)):
-            if state[name] != now and (knows_sounds or name != "sounds"):
+        for name, now in same.items():
+            if state[name] != now:
                 raise ValueError(f"{self.out}: {CHANGED[name]}; choose another run.out")
         self.trainer.load(state["trainer"])
         self.is_fresh = False
-        is_known = is_known_best(self.out / BEST_FILE, state["best"])
-        self.best, self.first = state["best"] if is_known else dict(NO_BEST), state["first"]
+        self.best = known_best(self.out / BEST_FILE, state["best"], NO_BEST)
+        self.first = state["first"]
         self.num_validations = state["num_validations"]
         self.journal.cut(self.trainer.step_count)
 

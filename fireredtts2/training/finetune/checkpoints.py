@@ -88,17 +88,17 @@ def saved_step(path: Path) -> int | None:
         return None
 
 
-def is_known_best(path: Path, best: Mapping[str, Any]) -> bool:
-    """Whether the weights in a file are those that a checkpoint knows as the best.
+def known_best(path: Path, best: dict[str, Any], none: Mapping[str, Any]) -> dict[str, Any]:
+    """What a checkpoint knows as the best, if the weights in a file are of it; else `none`.
 
     A run that is cut between a validation and its next checkpoint leaves better ones, which the
     resumed run may never reach; it then looks for the best anew, with a warning.
     """
     if best["loss"] is None or saved_step(path) == best["step"]:
-        return True
+        return best
     log.warning("%s: not of step %d, the best up to the checkpoint; the best is looked for anew",
                 path, best["step"])  # fmt: skip
-    return False
+    return dict(none)
 
 
 def save_whole(path: Path, state: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ import torch
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.training.finetune import lora
-from fireredtts2.training.finetune.checkpoints import CheckpointStore, is_known_best, save_whole
+from fireredtts2.training.finetune.checkpoints import CheckpointStore, known_best, save_whole
 from fireredtts2.training.finetune.export import write_model
 from fireredtts2.training.finetune.extras import load_extra
 from fireredtts2.training.finetune.journal import Journal
@@ -126,8 +126,8 @@ class Run:
         check_origins(state.get("origins"), self.origins, self.out)
         self.trainer.load(state["trainer"])
         self.is_fresh = False
-        is_known = is_known_best(self.out / BEST_FILE, state["best"])
-        self.best, self.first = state["best"] if is_known else dict(NO_BEST), state["first"]
+        self.best = known_best(self.out / BEST_FILE, state["best"], NO_BEST)
+        self.first = state["first"]
         self.journal.cut(self.trainer.step_count)
 
     def _check_together(self) -> None:
