@@ -105,6 +105,7 @@ class ResidualVQ(nn.Module):
         Args:
             x: (B, input_dim, T).
             num_active: (B,) how many codebooks each row uses (quantizer dropout); all by default.
+                The others add nothing to its values, nor to the loss.
         """
         residual = self.input_proj(x.float())
         total = torch.zeros_like(residual)
@@ -114,10 +115,12 @@ class ResidualVQ(nn.Module):
             projected = quantizer.in_project(residual)
             code = quantizer.nearest(projected.detach())
             entry = F.embedding(code, quantizer.codebook).transpose(1, 2)
-            commitment = commitment + F.mse_loss(projected, entry)
+            distance = (projected - entry).square()
             value = quantizer.out_project(projected + (entry - projected).detach())
             if num_active is not None:
-                value = value * (num_active > index).to(value.dtype)[:, None, None]
+                is_active = (num_active > index).to(value.dtype)[:, None, None]
+                value, distance = value * is_active, distance * is_active
+            commitment = commitment + distance.mean()
             total, residual = total + value, residual - value
             codes.append(code)
         return Quantized(self.output_proj(total), torch.stack(codes, dim=1), commitment)

@@ -116,7 +116,7 @@ class StageOne:
             values = with_noise(rvq, latents, config.noise_share, self.generator)
             return values, values.new_zeros(())
         quantized = with_dropout(rvq, latents, config.dropout_share, self.generator)
-        learn_codebooks(rvq, [uses_of(rvq, latents, quantized.codes, live)])
+        learn_codebooks(rvq, [uses_of(rvq, latents, live)])
         return quantized.values, quantized.commitment
 
     @torch.no_grad()

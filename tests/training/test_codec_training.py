@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from fireredtts2.training.codebook import start_from_data, update_averages
+from fireredtts2.training.codec.quantization import start_codebooks, uses_of
 from fireredtts2.training.codec_data import CodecBatch, CodecData
 from fireredtts2.training.corpus import is_held_out
 from fireredtts2.training.discriminators import Discriminators
@@ -88,6 +89,29 @@ def test_dead_entries_restart_and_live_ones_follow_their_points():
     assert torch.allclose(quantizer.codebook[5], points[0])
     assert (quantizer.codebook[0] - 7).abs().sum() < (before[0] - 7).abs().sum()
     assert torch.allclose(quantizer.codebook[1], before[1], atol=1e-5)
+
+
+def test_codebooks_learn_from_the_entries_that_points_take_in_use():
+    rvq = tiny.codec().rvq
+    latents = torch.randn(2, rvq.config.input_dim, 30, generator=torch.Generator().manual_seed(0))
+    start_codebooks(rvq, [(latents.mT, torch.tensor([30, 30]))], torch.Generator().manual_seed(0))
+    uses = uses_of(rvq, latents, torch.tensor([30, 20]))
+    codes = rvq.encode(latents)
+    for level, (points, taken) in enumerate(uses):
+        assert points.shape == (50, rvq.config.codebook_dim)
+        assert torch.equal(taken, torch.cat([codes[0, level], codes[1, level, :20]]))
+        assert torch.equal(taken, rvq.levels[level].nearest(points.T[None])[0])
+
+
+def test_dropped_levels_add_nothing_to_the_commitment():
+    rvq = tiny.codec().rvq
+    latents = torch.randn(2, rvq.config.input_dim, 9)
+    one, two = (float(rvq(latents, torch.tensor([n, n])).commitment) for n in (1, 2))
+    mixed = float(rvq(latents, torch.tensor([1, 2])).commitment)
+    halves = zip(latents, (1, 2), strict=True)
+    rows = [float(rvq(row[None], torch.tensor([n])).commitment) for row, n in halves]
+    assert one < two
+    assert mixed == pytest.approx(sum(rows) / 2)
 
 
 def test_spectral_losses_are_zero_for_equal_audio_only():

@@ -41,14 +41,18 @@ def with_dropout(
 
 
 @torch.no_grad()
-def uses_of(rvq: ResidualVQ, latents: Tensor, codes: Tensor, live: Tensor) -> Uses:
-    """What every level quantized in latents (B, D, T) whose first `live` (B,) frames count."""
+def uses_of(rvq: ResidualVQ, latents: Tensor, live: Tensor) -> Uses:
+    """What every level quantizes in latents (B, D, T) whose first `live` (B,) frames count.
+
+    All levels of every row, as in use: where a row's last levels were dropped, the pass that made
+    the losses had other remainders for them, and so other entries.
+    """
     residual = rvq.input_proj(latents)
     chosen = torch.arange(latents.shape[2], device=live.device) < live[:, None]
     uses = []
-    for index, quantizer in enumerate(rvq.levels):
-        code = codes[:, index]
+    for quantizer in rvq.levels:
         points = quantizer.in_project(residual)
+        code = quantizer.nearest(points)
         residual = residual - quantizer.lookup(code)
         uses.append((points.transpose(1, 2)[chosen], code[chosen]))
     return uses

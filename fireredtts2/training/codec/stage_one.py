@@ -166,7 +166,7 @@ class EncoderStage:
             values = with_noise(rvq, latents, self.recipe.loss.noise_share, generator)
             return values, values.new_zeros(()), None
         quantized = with_dropout(rvq, latents, dropout_share, generator)
-        uses = uses_of(rvq, latents, quantized.codes, live)
+        uses = uses_of(rvq, latents, live)
         return quantized.values, quantized.commitment, uses
 
     # --- Judging ------------------------------------------------------------------------------
