@@ -31,7 +31,9 @@ _NOT_TEXT = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udf
 _SURROGATES = range(0xD800, 0xE000)
 
 # NOTE: a dot or comma between two digits belongs to a number and ends nothing.
-_SENTENCE_END = re.compile(r"(?:[!?。！？]|(?<!\d)\.|\.(?!\d))+\s*")
+_END_MARKS = r"(?:[!?。！？]|(?<!\d)\.|\.(?!\d))+"
+_SENTENCE_END = re.compile(rf"{_END_MARKS}\s*")
+_SENTENCE_END_AND_QUOTE = re.compile(rf"{_END_MARKS}[\"”’)\]]*\s*")
 _CHINESE_SENTENCE_END = re.compile(r"[。！？]+\s*")
 _COMMA = re.compile(r"(?:，|(?<!\d),|,(?!\d))+\s*")
 _SPACE = re.compile(r"\s+")
@@ -45,7 +47,9 @@ def clean_text(text: str) -> str:
     return _REPEATED.sub(r"\1", _EMOJI.sub("", text.translate(_CLEANED))).strip()
 
 
-def split_text(text: str, length: int = MONOLOGUE_SPLIT_BYTES) -> list[str]:
+def split_text(
+    text: str, length: int = MONOLOGUE_SPLIT_BYTES, *, keeps_symbols: bool = False
+) -> list[str]:
     """Cleans a text and cuts it into pieces.
 
     Cuts at sentence ends, then commas, then spaces, then anywhere, only as deep as need be, and
@@ -55,6 +59,7 @@ def split_text(text: str, length: int = MONOLOGUE_SPLIT_BYTES) -> list[str]:
         text: as typed.
         length: limit of a piece in UTF-8 bytes. Where a run without spaces has to be cut
             anywhere, its last character may begin before the limit and end after it.
+        keeps_symbols: cut without cleaning, for a front end that reads quotes and dashes itself.
 
     Returns:
         The pieces in order, without those that are only ASCII punctuation.
@@ -67,7 +72,10 @@ def split_text(text: str, length: int = MONOLOGUE_SPLIT_BYTES) -> list[str]:
             f"length is {length} bytes; allowed: {MAX_UTF8_BYTES_PER_CHARACTER} or more"
         )
     check_characters(text)
-    sentences = _pieces(clean_text(text), _SENTENCE_END)
+    if keeps_symbols:
+        sentences = _pieces(text, _SENTENCE_END_AND_QUOTE)
+    else:
+        sentences = _pieces(clean_text(text), _SENTENCE_END)
     pieces = (p for sentence in sentences for p in _cut(sentence, length, (_COMMA, _SPACE)))
     # NOTE: the published helper reads its own marks for decimals back, wherever they come from.
     merged = (restore_float(piece).strip() for piece in _merge(pieces, length))

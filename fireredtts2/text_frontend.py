@@ -48,6 +48,11 @@ class TextFrontend:
     def __call__(self, text: str) -> str:
         return self.prepare(text)
 
+    @property
+    def reads_symbols(self) -> bool:
+        """Whether dashes, brackets and quotes mean something to it, so that none may be lost."""
+        return self.pronouncer is not None
+
     def prepare(self, text: str) -> str:
         """Words, then units.
 

@@ -52,8 +52,7 @@ class Typesetter:
         Raises:
             ValueError: there are no words in it.
         """
-        words = self._words(text)
-        pieces = split_text(words, self.piece_bytes or MONOLOGUE_SPLIT_BYTES)
+        pieces = self._split(self._words(text))
         return Line(SPEAKERS[0], text, self._prepared(pieces, text))
 
     def single(self, speaker: str, text: str) -> Line:
@@ -87,7 +86,15 @@ class Typesetter:
     def _shortened(self, piece: str) -> list[str]:
         if len(piece.encode()) <= (self.piece_bytes or MAX_SENTENCE_BYTES):
             return [piece]
-        return split_text(piece, self.piece_bytes or MONOLOGUE_SPLIT_BYTES)
+        return self._split(piece)
+
+    def _split(self, words: str) -> list[str]:
+        # NOTE: the published cleaning takes dashes away, and the words beside them become one.
+        return split_text(
+            words,
+            self.piece_bytes or MONOLOGUE_SPLIT_BYTES,
+            keeps_symbols=self.frontend.reads_symbols,
+        )
 
     def _prepared(self, pieces: Iterable[str], text: str) -> list[str]:
         """Pieces with something to say in them, as the model reads them."""

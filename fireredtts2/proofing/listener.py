@@ -18,14 +18,15 @@ from fireredtts2.audio import resample
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.phonemes import LETTERS
-from fireredtts2.proofing.ctc_aligner import SOUND_CLASSES, CtcAligner, log_ratios, sound_classes
+from fireredtts2.proofing.ctc_aligner import NO_SOUND, SOUND_CLASSES, CtcAligner, log_ratios
 from fireredtts2.weights import build_empty, load_into, read_state
 
 #: Steps of 20 ms in a row whose mean counts. Of the lengths tried on lines whose takes have known
 #: word errors, this one's choice had the fewest; half a second did no worse on short lines.
 STEPS_TOGETHER = 75
-#: What is looked for in a take.
-HEARD = SOUND_CLASSES.keys() - set(LETTERS)
+#: The class of a letter, which stands in a word without a pronunciation: some sound, not silence.
+SOME_SOUND = 1 + len(SOUND_CLASSES)
+LOOKED_FOR = SOUND_CLASSES | dict.fromkeys(LETTERS, SOME_SOUND)
 LISTENER_FILE = "listener.safetensors"
 
 
@@ -62,25 +63,25 @@ class Listener:
         That is `log_ratios`: how much less likely than what is heard the text is. It is a goodness
         of pronunciation (Witt and Young 2000) that also minds what was said without being asked
         for. 0 is perfectly clear, also where there are no sounds to be heard; -inf where the
-        sounds do not fit into the audio. Letters of words that have no pronunciation are not
-        looked for.
+        sounds do not fit into the audio. Where a word has no pronunciation, any sounds will do,
+        one for each letter.
 
         Args:
             audio: (n,) float32 at 24 kHz on the CPU.
             units: the text as the model reads it.
         """
-        classes = sound_classes("".join(unit for unit in units if unit in HEARD))
+        classes = np.array([LOOKED_FOR[unit] for unit in units if unit in LOOKED_FOR], np.int64)
         if not len(classes):
             return 0.0
         heard = resample(audio, OUTPUT_RATE_HZ, INPUT_RATE_HZ)
         if not len(heard):
             return -np.inf
         features = self._codec.semantic(heard)[None]
-        log_probs = self._aligner(
-            features, torch.tensor([features.shape[1]], device=features.device)
-        )
-        if len(classes) > log_probs.shape[1]:
+        lengths = torch.tensor([features.shape[1]], device=features.device)
+        log_probs = self._aligner(features, lengths)[0].cpu().numpy()
+        if len(classes) > len(log_probs):
             return -np.inf
-        ratios = log_ratios(log_probs[0].cpu().numpy(), classes)
+        some_sound = np.delete(log_probs, NO_SOUND, axis=1).max(1, keepdims=True)
+        ratios = log_ratios(np.hstack([log_probs, some_sound]), classes)
         together = min(STEPS_TOGETHER, len(ratios))
         return float(np.convolve(ratios, np.full(together, 1 / together), "valid").min())

@@ -2,6 +2,7 @@
 
 import pytest
 
+from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.narration.lines import MAX_SENTENCE_BYTES, Typesetter
 from fireredtts2.script import ScriptTurn, parse_script
 from fireredtts2.text_frontend import TextFrontend
@@ -31,6 +32,23 @@ def test_text_goes_in_as_typed_unless_the_checkpoint_wants_words():
 
 def test_words_are_made_before_the_text_is_cut():
     assert "five thirty" in WORDS.monologue("It's 5:30.").pieces[0]
+
+
+UNITS = Typesetter(TextFrontend.from_checkpoint(CheckpointFolder("mini")), piece_bytes=60)
+
+
+def test_no_words_are_glued_where_the_front_end_reads_dashes_and_brackets():
+    text = "The old house—which stood empty for years—burnt down (at night), with us(me) in it."
+    [line] = UNITS.dialogue([f"[S1]{text}"])
+    assert line.pieces == UNITS.monologue(text).pieces
+    apart = UNITS.monologue(text.replace("—", " - ").replace("(", " (")).pieces
+    assert " ".join(apart).split() == " ".join(line.pieces).split()
+    assert UNITS.monologue("Wait—what?").pieces == UNITS.dialogue(["[S1]Wait—what?"])[0].pieces
+
+
+def test_a_closing_quote_stays_with_its_sentence():
+    pieces = UNITS.monologue('"I am quite sure of that by now." "Then let us go home today."').pieces
+    assert [(piece[0], piece[-1]) for piece in pieces] == [('"', '"')] * 2
 
 
 def test_long_turns_are_cut_as_published():
