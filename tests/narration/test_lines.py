@@ -47,7 +47,9 @@ def test_no_words_are_glued_where_the_front_end_reads_dashes_and_brackets():
 
 
 def test_a_closing_quote_stays_with_its_sentence():
-    pieces = UNITS.monologue('"I am quite sure of that by now." "Then let us go home today."').pieces
+    pieces = UNITS.monologue(
+        '"I am quite sure of that by now." "Then let us go home today."'
+    ).pieces
     assert [(piece[0], piece[-1]) for piece in pieces] == [('"', '"')] * 2
 
 
