@@ -269,12 +269,15 @@ class TextConfig:
     normalize: bool = False
     phonemes: str | None = None  # a pronouncing dictionary's file name in the checkpoint folder
     piece_bytes: int | None = None  # a turn's longest piece; by the published rules if not given
+    piece_pause_frames: int = 0  # of silence after a piece that ends a sentence, within a turn
     max_frames_per_unit: float | None = None  # speech slower than this has run away
     min_frames_per_unit: float | None = None  # speech faster than this has lost words
     proof_takes: int = 1  # the most takes of a piece that a listener judges; 1: it is not asked
     proof_clearness: float = 0.0  # a take this clear needs no other one: `Listener.clearness`
 
     def __post_init__(self) -> None:
+        if self.piece_pause_frames < 0:
+            raise ValueError(f"piece_pause_frames {self.piece_pause_frames}: 0 or more")
         if self.proof_takes < 1 or self.proof_clearness > 0:
             raise ValueError(
                 f"proof_takes {self.proof_takes}, proof_clearness {self.proof_clearness}: at least "

@@ -81,8 +81,9 @@ class FireRedTTS2(PublishedCalls[Tensor]):
     Every call below takes these options (`fireredtts2.narration.options.Options`): `temperature`,
     `topk`, `depth_temperature`, `depth_topk`, `seed`, `turn_limit_ms`, `max_attempts`, `takes`,
     `on_runaway`, `reencode_context`, `adapter`. The same seed gives the same samples; those of a
-    stream are those of the whole clip but for rounding (1e-5), where `takes` is 1: where the model
-    has a listener, a whole clip's turn is spoken again if it is not clear.
+    stream are those of the whole clip but for rounding (1e-5; with a harmonic source 3e-4), where
+    `takes` is 1: where the model has a listener, a whole clip's turn is spoken again if it is not
+    clear.
 
     A turn that comes out empty, or does not end within its limit, is tried again with other random
     numbers, and after `max_attempts` raises `SpeechError`, which holds the turns finished before

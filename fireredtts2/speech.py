@@ -42,7 +42,7 @@ class Turn:
         start_s: where its audio begins in the whole, in seconds.
         end_s: where it ends.
         codes: (Q, T) int64, the codes that were spoken.
-        audio: (samples,) float32 on the CPU.
+        audio: (samples,) float32 on the CPU; silence may stand between the pieces of a long turn.
         was_cut: the turn had not ended when its time limit was reached.
         piece_frames: how many of the frames each piece of a long turn took.
     """

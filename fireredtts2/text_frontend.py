@@ -49,8 +49,8 @@ class TextFrontend:
         return self.prepare(text)
 
     @property
-    def reads_symbols(self) -> bool:
-        """Whether dashes, brackets and quotes mean something to it, so that none may be lost."""
+    def reads_units(self) -> bool:
+        """Whether it gives units of speech, for which it reads dashes, brackets and quotes."""
         return self.pronouncer is not None
 
     def prepare(self, text: str) -> str:

@@ -482,6 +482,10 @@ def test_prompts_and_transcripts_must_pair(tts: Scripted, clip: Path):
         model.generate_dialogue(SCRIPT, [clip], ["Hello."])
     with pytest.raises(ValueError, match="needs the transcript"):
         model.make_voice("anna", clip, " ")
+    with pytest.raises(ValueError, match="voice 'anna': the transcript cannot be read: nothing"):
+        model.make_voice("anna", clip, "...")
+    with pytest.raises(ValueError, match=r"voice 'anna': .* speaker tag, \[S1\]"):
+        model.make_voice("anna", clip, "[S1]Hello.")
 
 
 @pytest.mark.parametrize(("seconds", "gain", "message"), [(2, 0.0, "silence"), (70, 0.1, "40 s")])

@@ -20,7 +20,7 @@ from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 
 #: Frames so far below the loudest (nepers of power) are pauses, which tell nothing of a voice.
 ACTIVE_RANGE = 6.0
-MAX_GAIN = 1.5  # nepers: 13 dB
+MAX_GAIN = 1.5  # nepers: 13 dB, up or down, before the loudness is made what it was
 SMOOTHED_BANDS = 3
 #: Above 8 kHz a clip is not heard: the mean of so many highest bands goes on.
 TOP_BANDS = 8

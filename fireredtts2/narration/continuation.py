@@ -14,6 +14,7 @@ from fireredtts2.config import (
 from fireredtts2.engine.request import Block
 from fireredtts2.narration.conversation import END_ROWS, Spoken
 from fireredtts2.narration.layout import Layout
+from fireredtts2.phonemes import PUNCTUATION
 
 CUT_FRAMES = MONOLOGUE_PROMPT_CUT_ROWS - END_ROWS
 
@@ -81,11 +82,13 @@ class Continuation:
     Args:
         layout: makes the rows.
         prompt: the voice, or none.
+        reads_units: the texts are units of speech.
     """
 
-    def __init__(self, layout: Layout, prompt: Spoken | None) -> None:
+    def __init__(self, layout: Layout, prompt: Spoken | None, *, reads_units: bool = False) -> None:
         self.layout = layout
         self._prompt = prompt
+        self._reads_units = reads_units
 
     @property
     def unspoken_frames(self) -> int:
@@ -102,9 +105,15 @@ class Continuation:
         self.layout.text(speaker, text)
 
     def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]:
-        """The prompt's text without its last character, a comma, the text; the prompt's audio."""
-        joined = f"{self._prompt.text[:-1]},{text}" if self._prompt else text
+        """The prompt's text without its last character, a comma, the text; the prompt's audio.
+
+        Of units only a mark is taken away: a transcript without one would lose a sound.
+        """
+        joined = f"{self._open(self._prompt.text)},{text}" if self._prompt else text
         return self._segment.blocks(speaker, joined, max_frames)
+
+    def _open(self, text: str) -> str:
+        return text.rstrip(f" {PUNCTUATION}") if self._reads_units else text[:-1]
 
     def gains(self, speaker: str) -> Tensor | None:
         """As of the segment."""

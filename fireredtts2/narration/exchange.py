@@ -56,7 +56,8 @@ class Exchange:
     ) -> None:
         self._engine, self._conversation = engine, conversation
         self._typesetter, self._options, self._pace = typesetter, options, pace
-        self._recent: deque[Spoken] = deque(maxlen=NUM_RECENT)
+        # With the frames of silence that followed each.
+        self._recent: deque[tuple[Spoken, int]] = deque(maxlen=NUM_RECENT)
         self._num_streams = 0
         self._lock = threading.Lock()
 
@@ -110,7 +111,11 @@ class Exchange:
         with self._alone():
             num_frames = round(max(0.0, seconds) * FRAME_RATE_HZ)
             while num_frames > 0 and self._recent:
-                last = self._recent.pop()
+                last, pause_frames = self._recent.pop()
+                num_frames -= pause_frames
+                if num_frames <= 0:
+                    self._recent.append((last, -num_frames))
+                    break
                 self._conversation.drop_last()
                 num_left = last.codes.shape[1] - num_frames
                 num_frames -= last.codes.shape[1]
@@ -139,7 +144,11 @@ class Exchange:
                     taken = yield from self._heard(take, index, speaker, piece)
                 except (TakeError, RequestFailedError) as error:
                     raise SpeechError(index, speaker, text, str(error), []) from error.__cause__
-                self._add(Spoken(speaker, piece, taken.codes))
+                pause_frames = self._pace.pause_frames(pieces, number)
+                self._add(Spoken(speaker, piece, taken.codes), pause_frames)
+                if pause_frames:
+                    silence = torch.zeros(pause_frames * OUTPUT_SAMPLES_PER_FRAME)
+                    yield AudioChunk(silence, index, speaker)
             yield AudioChunk(torch.zeros(0), index, speaker, is_turn_end=True)
 
     def _heard(
@@ -169,9 +178,9 @@ class Exchange:
         whole = Spoken(speaker, piece, take.codes)
         self._add(shortened(whole, num_heard, max(num_heard, num_whole)))
 
-    def _add(self, spoken: Spoken) -> None:
+    def _add(self, spoken: Spoken, pause_frames: int = 0) -> None:
         self._conversation.add(spoken)
-        self._recent.append(spoken)
+        self._recent.append((spoken, pause_frames))
 
     @contextmanager
     def _alone(self) -> Iterator[None]:

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from fireredtts2.config import MONOLOGUE_SPLIT_BYTES
 from fireredtts2.narration.narrator import Line
-from fireredtts2.narration.prompter import SPEAKERS, speaker_name, split_tag
+from fireredtts2.narration.prompter import INNER_TAG, SPEAKERS, speaker_name, split_tag
 from fireredtts2.script import ScriptTurn
 from fireredtts2.text import check_speakable, process_text_list, shown, split_text
 from fireredtts2.text_frontend import TextFrontend
 
 #: A sentence of a dialogue beyond this is cut too, though the published helper leaves it whole.
 MAX_SENTENCE_BYTES = 2 * MONOLOGUE_SPLIT_BYTES
-#: The tokenizer knows these marks wherever they stand.
-INNER_TAG = re.compile(r"\[S\d+\]|\[S_(?:PODCAST|DIALOG)_\d+\]")
 
 
 @dataclass(frozen=True)
@@ -93,7 +90,7 @@ class Typesetter:
         return split_text(
             words,
             self.piece_bytes or MONOLOGUE_SPLIT_BYTES,
-            keeps_symbols=self.frontend.reads_symbols,
+            keeps_symbols=self.frontend.reads_units,
         )
 
     def _prepared(self, pieces: Iterable[str], text: str) -> list[str]:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
-from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.front import AnyEngine
 from fireredtts2.narration.conversation import Context, Spoken
@@ -172,7 +172,7 @@ class Narrator:
                     self._priority,
                     self._listener,
                 )
-                takes.append((yield from take.run(hold)))
+                taken = yield from take.run(hold)
             except (TakeError, RequestFailedError, ValueError) as error:
                 if isinstance(error, ValueError) and not self._num_samples:
                     raise  # the call was wrong, and nothing is lost
@@ -180,7 +180,13 @@ class Narrator:
                 raise SpeechError(
                     index, line.speaker, line.text, str(error), self._turns
                 ) from cause
-            self._context.add(self._segment(line.speaker, piece, takes[-1]))
+            self._context.add(self._segment(line.speaker, piece, taken))
+            takes.append(taken)
+            num_frames = self._pace.pause_frames(line.pieces, piece_index)
+            if num_frames:
+                silence = torch.zeros(num_frames * OUTPUT_SAMPLES_PER_FRAME)
+                takes[-1] = replace(taken, audio=torch.cat([taken.audio, silence]))
+                yield silence
 
     def _segment(self, speaker: str, text: str, taken: Taken) -> Spoken:
         codes = self._encode(taken.audio) if self._options.reencode_context else taken.codes

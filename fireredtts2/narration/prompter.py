@@ -18,10 +18,13 @@ from fireredtts2.engine.loading import load_codec
 from fireredtts2.narration.conversation import Spoken
 from fireredtts2.script import SPEAKERS
 from fireredtts2.speech import Segment, Turn
+from fireredtts2.text import shown
 from fireredtts2.text_frontend import TextFrontend
 from fireredtts2.voices import Voice, VoiceLibrary, user_voices_path
 
 TAG = re.compile(r"\s*\[([^\]\[]*)\]")
+#: The tokenizer knows these marks wherever they stand.
+INNER_TAG = re.compile(r"\[S\d+\]|\[S_(?:PODCAST|DIALOG)_\d+\]")
 
 VoiceLike = str | Voice
 KNOWN_GAINS = 64  # voices whose equaliser is kept, 2 kB each
@@ -110,6 +113,7 @@ class Prompter:
             )
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"voice {name!r}: a voice prompt needs the transcript of its clip")
+        self._check_transcript(name, text)
         audio = read_prompt(clip)
         return Voice(
             name,
@@ -119,6 +123,18 @@ class Prompter:
             source_samples=len(audio),
             spectrum=self.spectrum(audio),
         )
+
+    def _check_transcript(self, name: str, text: str) -> None:
+        """A voice that cannot be read would fail at whatever it is to say."""
+        if (inner := INNER_TAG.search(text)) is not None:
+            raise ValueError(
+                f"voice {name!r}: the transcript {shown(text)} has a speaker tag, {inner[0]}; give "
+                "the words alone"
+            )
+        try:
+            self.frontend.prepare(text)
+        except ValueError as error:
+            raise ValueError(f"voice {name!r}: the transcript cannot be read: {error}") from None
 
     def spectrum(self, audio: Tensor) -> Tensor | None:
         """Audio (samples,) at 16 kHz to its average spectrum (num_mels,), for an equaliser."""

@@ -164,7 +164,9 @@ class Studio:
             self.prepare()
         text = folder.text_config
         self._typesetter = Typesetter(self.prompter.frontend, text.piece_bytes)
-        self._pace = Pace(text.max_frames_per_unit, text.min_frames_per_unit)
+        self._pace = Pace(
+            text.max_frames_per_unit, text.min_frames_per_unit, text.piece_pause_frames
+        )
         self._takes = text.proof_takes
         self._listener = read_listener(folder.path, text, self.codec)
         tokenizer = TextTokenizer.from_folder(folder.tokenizer_path)
@@ -262,9 +264,9 @@ class Studio:
     ) -> Iterator[AudioChunk]:
         """One voice that goes on from its prompt."""
         line = self._typesetter.monologue(text)
-        return self._narrate(
-            [line], Continuation(self._layout_of(direction.options), prompt), direction
-        )
+        layout, reads_units = self._layout_of(direction.options), self.prompter.frontend.reads_units
+        continuation = Continuation(layout, prompt, reads_units=reads_units)
+        return self._narrate([line], continuation, direction)
 
     def exchange(self, voices: Mapping[str, VoiceLike] | None, options: Options) -> Exchange:
         """A conversation whose texts come one by one."""

@@ -143,6 +143,14 @@ def test_continuation_is_one_segment_cut_before_its_end():
     assert (continuation.unspoken_frames, continuation.min_frames) == (2, 18)
 
 
+@pytest.mark.parametrize("text", ["BÔTS", "BÔTS.", 'BÔTS."', "BÔTS, "])
+def test_a_continuation_of_units_loses_no_sound(text: str):
+    prompt = spoken("S1", text, 20)
+    [block] = Continuation(LAYOUT, prompt, reads_units=True).blocks("S1", "SÔ", 100)
+    expected = LAYOUT.spoken("S1", "BÔTS,SÔ", prompt.codes[:, :18])
+    assert torch.equal(block.rows.tokens, expected.tokens)
+
+
 def test_without_a_prompt_the_first_piece_is_the_voice_of_the_others():
     continuation = Continuation(LAYOUT, None)
     [block] = continuation.blocks("S1", "One.", 100)

@@ -11,6 +11,9 @@ from fireredtts2 import FireRedTTS2
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.narration.errors import SpeechError
 from fireredtts2.narration.exchange import BusyError, Exchange, first_part
+from fireredtts2.narration.lines import Typesetter
+from fireredtts2.narration.pace import Pace
+from fireredtts2.text_frontend import TextFrontend
 from tests.tiny import script_turns
 
 pytest_plugins = ("tests.speaking",)
@@ -31,7 +34,7 @@ def heard(exchange: Exchange, text: str, speaker: str = "S1") -> torch.Tensor:
 
 
 def codes_of(exchange: Exchange) -> list[torch.Tensor]:
-    return [spoken.codes for spoken in exchange._recent]
+    return [spoken.codes for spoken, _ in exchange._recent]
 
 
 def test_turns_one_by_one_are_the_dialogue(tts: FireRedTTS2):
@@ -55,7 +58,7 @@ def test_a_stream_that_is_closed_keeps_what_was_heard(tts: FireRedTTS2):
     stream = exchange.stream("One two three four five six seven eight nine ten.")
     samples = sum(next(stream).audio.shape[0] for _ in range(3))
     stream.close()
-    [kept] = exchange._recent
+    [(kept, _)] = exchange._recent
     assert kept.codes.shape[1] == round(samples / OUTPUT_SAMPLES_PER_FRAME) < FRAMES
     assert "One two three four five six seven eight nine ten.".startswith(kept.text)
     assert len(kept.text) < 48
@@ -81,6 +84,20 @@ def test_forgetting_goes_back_over_pieces(tts: FireRedTTS2):
     assert torch.equal(kept, before[0][:, : FRAMES - 4])
     exchange.forget(first.shape[0])  # more than there is
     assert codes_of(exchange) == []
+
+
+def test_silence_between_pieces_is_forgotten_as_silence(tts: FireRedTTS2):
+    tts.studio._pace = Pace(piece_pause_frames=4)
+    tts.studio._typesetter = Typesetter(TextFrontend.plain(), piece_bytes=12)
+    exchange = tts.exchange(VOICES, seed=3)
+    audio = heard(exchange, "One two. Three four.")
+    assert audio.shape[0] == (2 * FRAMES + 4) * OUTPUT_SAMPLES_PER_FRAME
+    first, _ = codes_of(exchange)
+    exchange.forget((FRAMES + 1) * 0.08)
+    assert [kept.shape[1] for kept in codes_of(exchange)] == [FRAMES]
+    exchange.forget((3 + 2) * 0.08)
+    [kept] = codes_of(exchange)
+    assert torch.equal(kept, first[:, : FRAMES - 2])
 
 
 def test_forgotten_is_as_never_said(tts: FireRedTTS2):

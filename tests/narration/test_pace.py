@@ -3,7 +3,9 @@
 import logging
 
 import pytest
+import torch
 
+from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.narration.conversation import Conversation
 from fireredtts2.narration.errors import SpeechError
 from fireredtts2.narration.narrator import Line, Narrator
@@ -31,6 +33,31 @@ def test_no_limits_of_its_own():
     pace = Pace()
     assert pace.max_frames("any text", 375) == 375
     assert pace.min_frames("any text") == 0
+
+
+def test_silence_stands_between_two_sentences_of_a_turn():
+    pieces = ["One.", 'He said "two?"', "three,", "four!"]
+    pace = Pace(piece_pause_frames=4)
+    assert [pace.pause_frames(pieces, index) for index in range(4)] == [4, 4, 0, 0]
+    assert Pace().pause_frames(pieces, 0) == 0
+
+
+@pytest.mark.parametrize("hold", [True, False])
+def test_silence_between_pieces_is_part_of_the_turn(hold: bool):
+    engine = scripted_engine([3, 2, 4])
+    conversation = Conversation(LAYOUT, [], engine.model_runner.max_rows)
+    options = Options.from_keywords({"seed": 1})
+    pace = Pace(piece_pause_frames=4)
+    narrator = Narrator(engine, conversation, options, encode=lambda audio: audio, pace=pace)
+    lines = [Line("S1", "One. Two.", ["One.", "Two."]), Line("S2", "Three.", ["Three."])]
+    speech = collect(narrator.narrate(lines, hold))
+    first, second = speech.turns
+    assert first.codes.shape[1] == 5
+    assert first.audio.shape[0] == 9 * OUTPUT_SAMPLES_PER_FRAME
+    silence = first.audio[3 * OUTPUT_SAMPLES_PER_FRAME : 7 * OUTPUT_SAMPLES_PER_FRAME]
+    assert not silence.any()
+    assert torch.equal(speech.audio, torch.cat([first.audio, second.audio]))
+    assert (first.end_s, second.start_s) == (pytest.approx(0.72), pytest.approx(0.72))
 
 
 def test_limits_follow_the_text():
