@@ -13,7 +13,7 @@ import torch
 from safetensors import SafetensorError, safe_open
 
 from fireredtts2.atomic_file import atomic_path
-from fireredtts2.weights import write_state
+from fireredtts2.weights import check_readable, write_state
 
 VOICES_ENV = "FIREREDTTS2_VOICES"
 SUFFIX = ".safetensors"
@@ -81,11 +81,13 @@ class Voice:
 
         Raises:
             FileNotFoundError: no such file.
+            PermissionError: it may not be read.
             ValueError: damaged, not a voice, or of a later version.
         """
         path = Path(path)
         if not path.is_file():
             raise FileNotFoundError(f"{path}: no such voice file")
+        check_readable(path)
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import fnmatch
 import os
 import pickle
 import re
+import stat
 import threading
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -50,6 +52,7 @@ def read_state(path: str | Path) -> StateDict:
 
     Raises:
         FileNotFoundError: there is no such file.
+        PermissionError: it may not be read.
         ValueError: the file is empty, cut short, no checkpoint, or holds more than plain tensors.
     """
     path = Path(path)
@@ -61,6 +64,7 @@ def read_state(path: str | Path) -> StateDict:
         raise ValueError(f"{path}: a folder, where a weight file was expected")
     if path.stat().st_size == 0:
         raise ValueError(f"{path}: an empty file; {MEND}")
+    check_readable(path)
     if path.suffix == ".safetensors":
         return _read_safetensors(path)
     return _tensors_by_name(_read_pt(path), path)
@@ -74,6 +78,8 @@ def write_state(
     Raises:
         OSError: the file cannot be written; a full disk has its own errno, as for any other file.
     """
+    Path(path).touch()
+    mode = stat.S_IMODE(os.stat(path).st_mode)
     try:
         save_file(state, path, metadata={"format": "pt", **(metadata or {})})
     except SafetensorError as error:
@@ -81,6 +87,18 @@ def write_state(
         if number is None:
             raise
         raise OSError(int(number[1]), os.strerror(int(number[1])), str(path)) from None
+    # NOTE: the library's file may be read by its owner alone, whatever stood there and the umask.
+    os.chmod(path, mode)
+
+
+def check_readable(path: str | Path) -> None:
+    """Names a file that may not be read, which safetensors takes for one that is not there.
+
+    Raises:
+        PermissionError: this user may not read it.
+    """
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        raise PermissionError(errno.EACCES, "this user may not read it", str(path))
 
 
 def build_empty(build: Callable[[], Module]) -> Module:

@@ -2,14 +2,18 @@
 
 import json
 import shutil
+import stat
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
+from fireredtts2.atomic_file import atomic_path
 from fireredtts2.checkpoint import MINI_FOLDER, CheckpointFolder, codec_fingerprint
 from fireredtts2.convert import convert_folder
+from fireredtts2.training.shards import Shard
+from fireredtts2.voices import Voice
 from fireredtts2.weights import find_weights, read_state, write_state
 
 LLM = {
@@ -207,3 +211,24 @@ def test_a_folder_with_the_other_language_model_says_which(folder: Path):
     (folder / "llm_pretrain.pt").touch()
     with pytest.raises(FileNotFoundError, match=r"for dialogue.*download.*gen_type 'monologue'"):
         CheckpointFolder(folder).llm_path("dialogue")
+
+
+def test_weights_can_be_read_by_whoever_may_read_other_files(tmp_path: Path):
+    other, written = tmp_path / "other.txt", tmp_path / "written.safetensors"
+    other.touch()
+    write_state(written, {"a": torch.zeros(3)})
+    assert written.stat().st_mode == other.stat().st_mode
+    written.chmod(0o640)
+    with atomic_path(written) as temporary:
+        write_state(temporary, {"a": torch.ones(3)})
+    assert stat.S_IMODE(written.stat().st_mode) == 0o640
+    assert read_state(written)["a"].tolist() == [1, 1, 1]
+
+
+def test_a_file_that_may_not_be_read_is_not_called_missing(tmp_path: Path, monkeypatch):
+    path = tmp_path / "voice.safetensors"
+    write_state(path, {"codes": torch.zeros(3)})
+    monkeypatch.setattr("os.access", lambda *_: False)
+    for read in (read_state, Voice.load, Shard):
+        with pytest.raises(PermissionError, match=r"may not read it.*voice\.safetensors"):
+            read(path)

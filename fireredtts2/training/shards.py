@@ -18,10 +18,10 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fireredtts2.atomic_file import atomic_path
+from fireredtts2.weights import check_readable, write_state
 
 FORMAT, VERSION = "fireredtts2-dataset", 1
 INDEX_NAME = "dataset.json"
@@ -132,7 +132,7 @@ class ShardWriter:
         }
         metadata = {"format": FORMAT, "version": str(VERSION), "samples": _rows(self._pending)}
         with atomic_path(path) as temporary:
-            save_file(tensors, temporary, metadata)
+            write_state(temporary, tensors, metadata)
         self._num_shards += 1
         self._pending.clear()
 
@@ -148,11 +148,13 @@ class Shard:
     """One file, mapped into memory.
 
     Raises:
+        PermissionError: it may not be read.
         ValueError: damaged, or not a shard.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        check_readable(path)
         try:
             with safe_open(path, framework="pt") as file:
                 metadata = file.metadata() or {}

@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors import safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.codec.codec import CHUNK_SAMPLES, CHUNKS_AT_ONCE, RedCodec
 from fireredtts2.training.prepare.judge import Judge, Verdict
 from fireredtts2.training.prepare.recordings import Recording
+from fireredtts2.weights import write_state
 
 BLOCK_TURNS = 64
 
@@ -64,7 +64,7 @@ def make_block(recordings: Sequence[Recording], judge: Judge, codec: RedCodec, p
         "offsets": torch.tensor([0, *accumulate(lengths)]),
     }
     with atomic_path(path) as temporary:
-        save_file(tensors, temporary, {"rows": json.dumps(rows, ensure_ascii=False)})
+        write_state(temporary, tensors, {"rows": json.dumps(rows, ensure_ascii=False)})
 
 
 def read_block(path: Path) -> list[Judged]:
