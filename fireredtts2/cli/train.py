@@ -18,6 +18,10 @@ def train(
         list[str] | None, typer.Option("--set", help="section.key=value in the recipe's place.")
     ] = None,
     resume: Annotated[bool, typer.Option("--resume", help="Go on where a run was cut.")] = False,
+    taken: Annotated[
+        int | None,
+        typer.Option("--take", help="Do not train; write the model of this step's checkpoint."),
+    ] = None,
     estimate: Annotated[
         bool, typer.Option("--estimate", help="Only say what memory the run will take.")
     ] = False,
@@ -33,8 +37,11 @@ def train(
         return
     from fireredtts2.cli.train_samples import Speaker
     from fireredtts2.training.bad_steps import TrainingDivergedError
-    from fireredtts2.training.finetune.run import Run
+    from fireredtts2.training.finetune.run import Run, take
 
+    if taken is not None:
+        typer.echo(f"{take(read, taken)}: written (weights of step {taken})")
+        return
     logging.getLogger("fireredtts2.training.finetune").setLevel(logging.INFO)
     run = Run(read, resume, Speaker())
     try:

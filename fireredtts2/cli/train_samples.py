@@ -89,8 +89,11 @@ def whisper_listener(language: str) -> Listener:
     transcriber: Any = WhisperTranscriber(asr_model_folder(), language=language)
 
     def listen(text: str, audio: np.ndarray) -> tuple[int, int]:
+        wanted = normalize(text)
+        if not wanted.split():
+            return 0, 0  # "Mm-hmm." is speech without a word that could be wrong
         heard = resample(torch.from_numpy(audio), OUTPUT_RATE_HZ, INPUT_RATE_HZ).numpy()
-        count = word_errors(normalize(text), normalize(transcriber.transcribe(heard)))
+        count = word_errors(wanted, normalize(transcriber.transcribe(heard)))
         return count.errors, count.length
 
     return listen

@@ -22,7 +22,7 @@ from fireredtts2.training.codec.stage_two import DecoderStage
 from fireredtts2.training.codec.start import fingerprint, frozen, open_start
 from fireredtts2.training.codec.trainer import CodecTrainer
 from fireredtts2.training.finetune.checkpoints import CheckpointStore, known_best, save_whole
-from fireredtts2.training.finetune.journal import Journal
+from fireredtts2.training.finetune.journal import BEFORE_ALL, FINAL, Journal
 from fireredtts2.training.prepare.recordings import DIGEST_KIND
 from fireredtts2.training.recipe_reading import check_same
 
@@ -109,16 +109,21 @@ class CodecRun:
         self.best = known_best(self.out / BEST_FILE, state["best"], NO_BEST)
         self.first = state["first"]
         self.num_validations = state["num_validations"]
-        self.journal.cut(self.trainer.step_count)
 
     def carry_out(self) -> Outcome:
         """Steps to the end, or until validation no longer improves; writes the result.
 
         Raises:
             TrainingDivergedError: too many steps were not finite.
+            ValueError: another run is going on in this folder.
             OSError: the disk is full; the last checkpoint is as it was.
         """
+        with self.store.held():
+            return self._carried_out()
+
+    def _carried_out(self) -> Outcome:
         recipe, trainer = self.recipe, self.trainer
+        self.journal.cut(BEFORE_ALL if self.is_fresh else trainer.step_count)
         if self.is_fresh:
             self._validate()
             self._save()
@@ -208,7 +213,7 @@ class CodecRun:
         self.trainer.fill(weights)
         last = self._judged(used, self.recipe.run.num_samples)
         if last is not None:
-            self.journal.write(self.trainer.step_count, "final_validation", last)
+            self.journal.write(self.trainer.step_count, f"{FINAL}validation", last)
         path = self.out / RESULT_FOLDER
         write_codec(path, self.start, self.recipe, weights)
         self.journal.close()

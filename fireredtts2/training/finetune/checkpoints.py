@@ -5,17 +5,22 @@ from __future__ import annotations
 import logging
 import pickle
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 
 from fireredtts2.atomic_file import atomic_path
 
 log = logging.getLogger(__name__)
-PATTERN = "step-*.pt"
+CHECKPOINTS, PATTERN = "checkpoints", "step-*.pt"
 DIGITS = 9
+LOCK = ".lock"
+#: What reading a damaged checkpoint raises.
+DAMAGED = (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError)
 
 
 class CheckpointStore:
@@ -31,7 +36,7 @@ class CheckpointStore:
         Raises:
             ValueError: there is a run in it, and it is not to be resumed.
         """
-        store = cls(out / "checkpoints", num_kept)
+        store = cls(out / CHECKPOINTS, num_kept)
         if not resume and store.paths():
             raise ValueError(
                 f"{out}: holds a run already; --resume goes on with it, or choose another run.out"
@@ -42,6 +47,27 @@ class CheckpointStore:
         """All checkpoints, the newest first."""
         return sorted(self.folder.glob(PATTERN), reverse=True)
 
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Keeps other runs out; the system lets go of it however the process ends.
+
+        Raises:
+            ValueError: another run is going on in this folder.
+        """
+        self.folder.mkdir(parents=True, exist_ok=True)
+        lock = FileLock(self.folder / LOCK, timeout=0)
+        try:
+            lock.acquire()
+        except Timeout:
+            raise ValueError(
+                f"{self.folder.parent}: another run is going on in it; wait for its end, or choose "
+                "another run.out"
+            ) from None
+        try:
+            yield
+        finally:
+            lock.release()
+
     def save(self, step: int, state: dict[str, Any]) -> Path:
         """Writes a checkpoint, and only then removes those that are too many.
 
@@ -50,11 +76,32 @@ class CheckpointStore:
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         self._sweep()
-        path = self.folder / f"step-{step:0{DIGITS}d}.pt"
+        path = self._path(step)
         save_whole(path, state)
         for old in self.paths()[self.num_kept :]:
             old.unlink(missing_ok=True)
         return path
+
+    def load(self, step: int) -> dict[str, Any]:
+        """The checkpoint of a step.
+
+        Raises:
+            ValueError: it is damaged, or not there; says which are.
+        """
+        path = self._path(step)
+        if not path.is_file():
+            kept = ", ".join(str(int(p.stem.rpartition("-")[2])) for p in reversed(self.paths()))
+            raise ValueError(
+                f"{self.folder}: no checkpoint of step {step}; there are: {kept or 'none'} "
+                "(run.keep_checkpoints says how many are kept)"
+            )
+        try:
+            return dict(torch.load(path, map_location="cpu", weights_only=True))
+        except DAMAGED as error:
+            raise ValueError(f"{path}: damaged ({error}); take another step") from None
+
+    def _path(self, step: int) -> Path:
+        return self.folder / f"step-{step:0{DIGITS}d}.pt"
 
     def _sweep(self) -> None:
         """Removes what killed runs left half-written."""
@@ -71,7 +118,7 @@ class CheckpointStore:
         for path in paths:
             try:
                 state = torch.load(path, map_location="cpu", weights_only=True)
-            except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError) as error:
+            except DAMAGED as error:
                 log.warning("%s: damaged (%s); trying the one before", path, error)
                 continue
             return state
@@ -84,7 +131,7 @@ def saved_step(path: Path) -> int | None:
     """The step of the weights in a file; None where there are none that can be read."""
     try:
         return int(torch.load(path, map_location="cpu", weights_only=True, mmap=True)["step"])
-    except (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError, KeyError):
+    except (*DAMAGED, KeyError):
         return None
 
 

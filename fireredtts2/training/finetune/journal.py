@@ -18,6 +18,8 @@ from fireredtts2.training.finetune.recipe import RunRecipe
 log = logging.getLogger(__name__)
 FILE, BOARD, WANDB_ID = "metrics.jsonl", "tensorboard", "wandb_id.txt"
 DIGITS = 6
+BEFORE_ALL = -1  # a step
+FINAL = "final_"  # begins the parts that are told once, when a run ends
 
 
 class Told(Protocol):
@@ -44,7 +46,7 @@ class Journal:
             self.wandb = self._new_wandb(recipe)
 
     def cut(self, step: int) -> None:
-        """Drops what was written after the step that a run goes on from.
+        """Drops what was written after the step that a run goes on from, and about its end.
 
         Weights & Biases cannot drop; there, steps told before are not told again.
         """
@@ -53,7 +55,8 @@ class Journal:
             self.board = self._new_board(step + 1)
         if not (self.is_main and self.path.exists()):
             return
-        kept = [line for line in self.path.read_text("utf-8").splitlines() if _step(line) <= step]
+        lines = self.path.read_text("utf-8").splitlines()
+        kept = [line for line in lines if _step(line) <= step]
         with atomic_path(self.path) as temporary:
             temporary.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
 
@@ -113,8 +116,9 @@ class Journal:
 
 
 def _step(line: str) -> float:
-    """A line's step; one that a killed run cut short is beyond every step."""
+    """A line's step; one that a killed run cut short, or of the end, is beyond every step."""
     try:
-        return json.loads(line)["step"]
+        told = json.loads(line)
+        return math.inf if told["part"].startswith(FINAL) else told["step"]
     except (json.JSONDecodeError, KeyError, TypeError):
         return math.inf

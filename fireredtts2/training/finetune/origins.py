@@ -29,7 +29,7 @@ def origins(recipe: Recipe, folder: CheckpointFolder) -> Origins:
         OSError: a file of it is missing.
     """
     found = {
-        "model.checkpoint": _weights_digest(folder.llm_path(recipe.model.gen_type)),
+        "model.checkpoint": weights_digest(folder.llm_path(recipe.model.gen_type)),
         "data.folder": _dataset_digest(recipe.data.folder),
     }
     if recipe.data.replay is not None:
@@ -75,7 +75,7 @@ def _dataset_digest(path: str) -> str:
     return _digest([index, *(_name_and_size(dataset.folder / name) for name in names)])
 
 
-def _weights_digest(path: Path) -> str:
+def weights_digest(path: Path) -> str:
     """Of a weight file's name, its size, and what it holds at some places."""
     step = max(1, path.stat().st_size // NUM_LOOKS)
     looks = []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,12 +14,17 @@ import torch
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.training.finetune import lora
-from fireredtts2.training.finetune.checkpoints import CheckpointStore, known_best, save_whole
+from fireredtts2.training.finetune.checkpoints import (
+    CHECKPOINTS,
+    CheckpointStore,
+    known_best,
+    save_whole,
+)
 from fireredtts2.training.finetune.export import write_model
 from fireredtts2.training.finetune.extras import load_extra
-from fireredtts2.training.finetune.journal import Journal
+from fireredtts2.training.finetune.journal import BEFORE_ALL, FINAL, Journal
 from fireredtts2.training.finetune.material import TextReader, open_material
-from fireredtts2.training.finetune.origins import check_origins, origins
+from fireredtts2.training.finetune.origins import check_origins, origins, weights_digest
 from fireredtts2.training.finetune.packing import VALIDATION, Packer
 from fireredtts2.training.finetune.recipe import Recipe
 from fireredtts2.training.finetune.samples import Samples, SampleSpeaker, sample_lines
@@ -128,7 +134,9 @@ class Run:
         self.is_fresh = False
         self.best = known_best(self.out / BEST_FILE, state["best"], NO_BEST)
         self.first = state["first"]
-        self.journal.cut(self.trainer.step_count)
+        before, now = state["recipe"]["optim"]["total_steps"], self.recipe.optim.total_steps
+        if before != now:
+            log.warning("optim.total_steps: %d in the run so far, %d from now on", before, now)
 
     def _check_together(self) -> None:
         """Raises ValueError where processes resume from different steps."""
@@ -145,9 +153,15 @@ class Run:
 
         Raises:
             TrainingDivergedError: too many steps were not finite.
+            ValueError: another run is going on in this folder.
             OSError: the disk is full; the last checkpoint is as it was.
         """
+        with self.store.held() if self._is_main else nullcontext():
+            return self._carried_out()
+
+    def _carried_out(self) -> Outcome:
         recipe, trainer = self.recipe, self.trainer
+        self.journal.cut(BEFORE_ALL if self.is_fresh else trainer.step_count)
         if self.is_fresh:
             self._validate()
             self._speak(validates=True)
@@ -245,11 +259,29 @@ class Run:
 
     def _last_loss(self, name: str) -> float:
         values = self.trainer.validate(self.judges[name])
-        self.journal.write(self.trainer.step_count, f"final_{name}", values)
+        self.journal.write(self.trainer.step_count, f"{FINAL}{name}", values)
         return values["loss"]
 
     def _change(self, name: str, last: dict[str, float]) -> tuple[float, float] | None:
         return (self.first[name], last[name]) if name in last and name in self.first else None
+
+
+def take(recipe: Recipe, step: int) -> Path:
+    """Writes what a run had learnt at a step of which there is a checkpoint: `run.out`/step_N.
+
+    Raises:
+        ValueError: there is no such checkpoint, or it is of another model.
+    """
+    out, folder = Path(recipe.run.out), CheckpointFolder(recipe.model.checkpoint)
+    state = CheckpointStore(out / CHECKPOINTS, recipe.run.keep_checkpoints).load(step)
+    check_same(state["recipe"], recipe.as_dict(), ("model", "lora"))
+    now = {"model.checkpoint": weights_digest(folder.llm_path(recipe.model.gen_type))}
+    check_origins(state.get("origins"), now, out)
+    trainer = state["trainer"]
+    path = out / f"step_{step}"
+    weights = trainer["average"] or trainer["trained"]
+    write_model(path, folder, recipe, load_model(folder, recipe), weights, step)
+    return path
 
 
 def load_model(folder: CheckpointFolder, recipe: Recipe) -> DualTransformer:

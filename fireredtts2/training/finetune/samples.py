@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import random
-import tempfile
+import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -29,6 +29,7 @@ from fireredtts2.training.finetune.recipe import Recipe
 
 log = logging.getLogger(__name__)
 FOLDER, PART = "samples", "samples"
+SPOKEN_FROM = ".samples"
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,9 +85,10 @@ def sample_lines(material: Material | None, recipe: Recipe) -> list[SampleLine]:
         [n for n, sample in enumerate(material.samples) if len(sample) == 1] if material else []
     )
     if material is None or not singles:
+        key = "samples.count" if recipe.samples.count else "samples.texts"
         raise ValueError(
-            "samples.count: the data set's validation split has no single clip to speak after; "
-            "set it to 0, or prepare the data set with a validation split"
+            f"{key}: the data set's validation split has no single clip to speak after; leave it "
+            "out, or prepare the data set with a validation split"
         )
     lines = []
     for count in range(wanted):
@@ -142,8 +144,8 @@ class Samples:
             model: that learns.
             weights: the trained tensors, whole.
         """
-        with _random_state_kept(), tempfile.TemporaryDirectory(dir=self.out) as temporary:
-            folder = Path(temporary) / "model"
+        with _random_state_kept(), _empty_folder(self.out / SPOKEN_FROM) as temporary:
+            folder = temporary / "model"
             write_model(folder, checkpoint, self.recipe, model, weights, step, links=True)
             spoken = self.speaker(self.recipe, folder, device, self.lines)
         self._tell(step, spoken)
@@ -167,6 +169,17 @@ class Samples:
             errors = sum(s.word_errors or 0 for s in heard)
             values["word_error_rate"] = errors / sum(s.num_words or 0 for s in heard)
         self.journal.write(step, PART, values)
+
+
+@contextmanager
+def _empty_folder(path: Path) -> Iterator[Path]:
+    """Lends a folder for a while, without what a killed run left in it."""
+    shutil.rmtree(path, ignore_errors=True)
+    path.mkdir(parents=True)
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path, ignore_errors=True)
 
 
 @contextmanager

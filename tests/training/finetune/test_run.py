@@ -1,6 +1,7 @@
 """Whole runs on a tiny model: they learn, and a run cut anywhere equals the uncut one."""
 
 import json
+import logging
 import shutil
 import signal
 import subprocess
@@ -17,9 +18,11 @@ from safetensors.torch import load_file, save_file
 pytest.importorskip("accelerate", reason="fine-tuning needs the training extra")
 pytest.importorskip("peft", reason="adapters need the training extra")
 
+from fireredtts2.adapters import Adapter
+from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.training.bad_steps import TrainingDivergedError
 from fireredtts2.training.finetune.recipe import recipe_from
-from fireredtts2.training.finetune.run import Run, check_processes
+from fireredtts2.training.finetune.run import Run, check_processes, take
 from fireredtts2.training.finetune.trainer import Trainer
 
 MakeValues = Callable[..., dict[str, dict[str, Any]]]
@@ -137,6 +140,51 @@ def test_a_damaged_checkpoint_is_passed_over(values: MakeValues) -> None:
     assert Run(recipe, resume=True).trainer.step_count == int(before.stem[5:])
 
 
+@pytest.mark.parametrize("method", ["lora", "full"])
+def test_the_model_of_any_kept_step_can_be_taken(values: MakeValues, method: str) -> None:
+    recipe = recipe_from(values(model__method=method, run__save_every=3, optim__ema_decay=0.5))
+    run = Run(recipe)
+    run.carry_out()
+    state = run.store.load(3)["trainer"]
+    folder = take(recipe, 3)
+    assert folder == run.out / "step_3"
+    if method == "lora":
+        assert Adapter.load(folder).config.steps == 3
+    else:
+        written = CheckpointFolder(folder).read_llm("dialogue")
+        assert_same({k: written[k].float() for k in state["average"]}, state["average"])
+    with pytest.raises(ValueError, match=r"no checkpoint of step 4; there are: 0, 3, 6 \("):
+        take(recipe, 4)
+    with pytest.raises(ValueError, match="lora: the run began with"):
+        take(recipe_from(values(model__method=method, lora__rank=3)), 3)
+
+
+def test_two_runs_in_one_folder_are_refused(values: MakeValues) -> None:
+    recipe = recipe_from(values())
+    run, other = Run(recipe), Run(recipe)
+    with run.store.held(), pytest.raises(ValueError, match="another run is going on in it"):
+        other.carry_out()
+    run.carry_out()
+    assert Run(recipe, resume=True).carry_out().step == 6
+
+
+def test_a_run_tells_its_end_once(values: MakeValues, caplog: pytest.LogCaptureFixture) -> None:
+    recipe = recipe_from(values())
+    run = Run(recipe)
+    run.journal.path.write_text(
+        '{"step": 0, "part": "validation", "loss": 1.0}\n'
+    )  # of a killed run
+    run.carry_out()
+    told = run.journal.path.read_text()
+    Run(recipe, resume=True).carry_out()
+    assert run.journal.path.read_text() == told
+    parts = [json.loads(line)["part"] for line in told.splitlines()]
+    assert (parts.count("final_validation"), parts.count("validation")) == (1, 3)
+    with caplog.at_level(logging.WARNING, logger="fireredtts2"):
+        Run(recipe_from(values(optim__total_steps=5)), resume=True)
+    assert "optim.total_steps: 6 in the run so far, 5 from now on" in caplog.text
+
+
 def test_only_the_last_checkpoints_are_kept(values: MakeValues) -> None:
     run = Run(recipe_from(values(run__keep_checkpoints=2, run__save_every=1)))
     run.carry_out()
@@ -162,7 +210,7 @@ def test_a_full_disk_keeps_the_last_good_state(
         run.carry_out()
     monkeypatch.setattr(torch, "save", save)
     assert [int(p.stem[5:]) for p in run.store.paths()] == [0]
-    assert not list(run.store.folder.glob(".*"))
+    assert not list(run.store.folder.glob(".step-*"))
     Run(recipe, resume=True).carry_out()
 
 

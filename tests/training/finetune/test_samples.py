@@ -167,6 +167,37 @@ def test_the_random_state_outlives_a_speaker_that_draws(values: MakeValues) -> N
     assert '"word_error_rate": 1.0' in run.journal.path.read_text()
 
 
+def test_a_text_without_a_word_counts_none(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Deaf:
+        def __init__(self, folder: Path, language: str) -> None: ...
+        def transcribe(self, audio: np.ndarray) -> str:
+            return "one too"
+
+    monkeypatch.setattr("fireredtts2.evaluation.asr.WhisperTranscriber", Deaf)
+    monkeypatch.setattr("fireredtts2.evaluation.asr_model.asr_model_folder", Path)
+    monkeypatch.setattr(
+        "fireredtts2.evaluation.asr.whisper_normalizer",
+        lambda language: lambda text: text.replace("Mm-hmm.", ""),
+    )
+    listen = train_samples.whisper_listener("en")
+    silence = np.zeros(2400, np.float32)
+    assert listen("Mm-hmm.", silence) == (0, 0)
+    assert listen("one two", silence) == (1, 2)
+
+
+def test_what_a_killed_run_spoke_from_is_removed(
+    values: MakeValues, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    short(monkeypatch)
+    run = Run(recipe_from(values() | {"samples": {"count": 1, "word_errors": False}}),
+              speaker=Speaker())  # fmt: skip
+    left = run.out / ".samples" / "model" / "left.safetensors"
+    left.parent.mkdir(parents=True)
+    left.touch()
+    run.carry_out()
+    assert not (run.out / ".samples").exists()
+
+
 def test_without_whisper_samples_are_spoken_all_the_same(
     values: MakeValues, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -192,5 +223,6 @@ def test_samples_without_a_validation_split_are_refused(
     told = json.loads((folder / "dataset.json").read_text())
     del told["splits"]["validation"]
     (folder / "dataset.json").write_text(json.dumps(told))
-    with pytest.raises(ValueError, match=r"samples\.count"):
-        Run(recipe_from(values(data__folder=str(folder)) | {"samples": {"count": 1}}))
+    for key, value in (("count", 1), ("texts", ["Hello."])):
+        with pytest.raises(ValueError, match=rf"samples\.{key}: .* leave it out"):
+            Run(recipe_from(values(data__folder=str(folder)) | {"samples": {key: value}}))
