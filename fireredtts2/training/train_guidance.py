@@ -50,13 +50,16 @@ class _Trainer(DualTransformerTrainer[GuidedBatch]):
     def __init__(self, model: DualTransformer, config: GuidanceConfig) -> None:
         super().__init__(model, config, WARMUP_STEPS)
         self.config = config
+        self.began_with: dict[str, str] = {}  # fingerprints of models by name, kept for a resume
 
     def state(self) -> dict:
         """For `torch.save`; `average` is the model, as the other trainers name what ships."""
-        return {"average": self.model.state_dict(), **self.progress()}
+        weights = {"average": self.model.state_dict(), "began_with": self.began_with}
+        return {**weights, **self.progress()}
 
     def load(self, state: dict) -> None:
         self.model.load_state_dict(state["average"])
+        self.began_with = state.get("began_with", self.began_with)
         self.load_progress(state)
 
     def noisy(self, tokens: Tensor, mask: Tensor) -> Tensor:

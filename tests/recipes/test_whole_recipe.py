@@ -176,6 +176,7 @@ def test_the_steps_fit_together_and_their_model_speaks(
     check_chosen_voices(work, model, monkeypatch)
     check_guided(work, model)
     check_guided_once_more(work, model, monkeypatch)
+    check_a_new_export_is_not_replaced(work, model)
 
 
 def check_chosen_voices(work: Path, model: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,6 +234,20 @@ def check_guided_once_more(work: Path, model: Path, monkeypatch: pytest.MonkeyPa
     for found, wanted in zip(began[0], (shipped, unguided), strict=True):
         assert all(torch.equal(found[name], value.float()) for name, value in wanted.items())
     assert any(not torch.equal(shipped[name], value) for name, value in unguided.items())
+
+
+def check_a_new_export_is_not_replaced(work: Path, model: Path) -> None:
+    """Runs that began with another model do not write theirs over it."""
+    export.main(str(work), str(model))
+    exported = {name: value + 1 for name, value in load_file(model / "llm.safetensors").items()}
+    save_file(exported, model / "llm.safetensors")
+    with pytest.raises(ValueError, match=r"guided\.pt.*another llm\.safetensors"):
+        guide.main(str(work), str(model))
+    (work / "unguided.safetensors").unlink()
+    with pytest.raises(ValueError, match=r"bare\.pt.*another unguided\.safetensors"):
+        guide.main(str(work), str(model))
+    kept = load_file(model / "llm.safetensors")
+    assert all(torch.equal(value, kept[name]) for name, value in exported.items())
 
 
 def check_clips_that_count_oftener(work: Path) -> None:
