@@ -2,6 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+#: In a row, where a run has no setting of its own.
+MAX_BAD_STEPS = 10
+
 
 class TrainingDivergedError(RuntimeError):
     """Too many steps in a row had a loss or gradient that is not finite."""
@@ -32,7 +40,7 @@ class BadSteps:
             raise TrainingDivergedError(
                 f"step {step}: a loss or gradient was not finite in {self.in_a_row} steps in a "
                 "row, which were all skipped; the weights are those before them. Lower "
-                f"optim.learning_rate, or look for damaged {self.material}"
+                f"the learning rate, or look for damaged {self.material}"
             )
 
     def state(self) -> dict[str, int]:
@@ -41,3 +49,27 @@ class BadSteps:
     def load(self, state: dict[str, int]) -> None:
         """Goes on from what `state` gave, among other things."""
         self.in_a_row, self.total = state["bad_steps"], state["num_skipped"]
+
+
+def step_if_finite(
+    loss: Tensor, optimizer: torch.optim.Optimizer, parameters: Sequence[Tensor], max_norm: float
+) -> bool:
+    """A step down a loss; none where it or a gradient is not finite, which would spoil all weights.
+
+    Args:
+        loss: a scalar.
+        optimizer: of the parameters; old gradients are dropped.
+        parameters: whose gradients are clipped together.
+        max_norm: of all gradients.
+
+    Returns:
+        Whether the step was taken.
+    """
+    optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = nn.utils.clip_grad_norm_(parameters, max_norm)
+    # NOTE: an absolute value's gradient at NaN is 0: the loss must be looked at as well.
+    is_good = bool((loss.detach() + norm).isfinite())
+    if is_good:
+        optimizer.step()
+    return is_good

@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.training.bad_steps import MAX_BAD_STEPS, BadSteps
 from fireredtts2.training.muon_and_adam import MuonAndAdam
 from fireredtts2.training.schedule import trapezoid
 
@@ -50,6 +51,7 @@ class DualTransformerTrainer(ABC, Generic[Batch]):
     ) -> None:
         self.model, self.rates, self.warmup_steps = model, rates, warmup_steps
         self.optimizer = MuonAndAdam(model, rates.muon_rate, rates.adam_rate, beside)
+        self.bad_steps = BadSteps(MAX_BAD_STEPS, "clips")
         self.step_count = 0
         self.generator = torch.Generator().manual_seed(rates.seed)
 
@@ -58,7 +60,11 @@ class DualTransformerTrainer(ABC, Generic[Batch]):
         """All losses of a batch; "total" is what is minimised."""
 
     def step(self, batch: Batch) -> dict[str, float]:
-        """One update."""
+        """One update, left out where a gradient is not finite.
+
+        Raises:
+            TrainingDivergedError: that happened `MAX_BAD_STEPS` times in a row.
+        """
         rates = self.rates
         factor = trapezoid(
             self.step_count, self.warmup_steps, rates.total_steps, rates.cooldown_share
@@ -66,8 +72,9 @@ class DualTransformerTrainer(ABC, Generic[Batch]):
         with torch.autocast("cpu", dtype=torch.bfloat16):
             losses = self.losses(batch)
         losses["total"].backward()
-        self.optimizer.step(factor)
+        is_good = self.optimizer.step(factor)
         self.step_count += 1
+        self.bad_steps.count(self.step_count, is_good)
         return {name: value.item() for name, value in losses.items()}
 
     def progress(self) -> dict[str, Any]:

@@ -50,18 +50,22 @@ class MuonAndAdam:
         ]
         self.peaks = [muon_rate, adam_rate]
 
-    def step(self, factor: float) -> None:
+    def step(self, factor: float) -> bool:
         """Moves everything by the gradients that are there, at `factor` times the peak rates.
 
         A gradient that is not finite moves nothing: one bad step would spoil all weights.
+
+        Returns:
+            Whether it moved.
         """
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), MAX_NORM)
+        is_good = bool(nn.utils.clip_grad_norm_(self.model.parameters(), MAX_NORM).isfinite())
         for optimizer, peak in zip(self.optimizers, self.peaks, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = peak * factor
-            if norm.isfinite():
+            if is_good:
                 optimizer.step()
             optimizer.zero_grad(set_to_none=True)
+        return is_good
 
     def state(self) -> list[dict[str, Any]]:
         """For `torch.save`."""

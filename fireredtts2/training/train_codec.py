@@ -17,7 +17,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from fireredtts2.codec import RedCodec
+from fireredtts2.training.bad_steps import MAX_BAD_STEPS, BadSteps, step_if_finite
 from fireredtts2.training.codec.quantization import (
+    Uses,
     learn_codebooks,
     start_codebooks,
     uses_of,
@@ -30,6 +32,7 @@ from fireredtts2.training.schedule import learning_rate
 from fireredtts2.training.spectrogram_decoder import SpectrogramDecoder, Spectrograms
 
 log = logging.getLogger(__name__)
+MAX_NORM = 1.0
 LATENT_BATCHES = 40  # of these the codebooks start
 UPSAMPLE_FACTOR = 4
 
@@ -68,11 +71,17 @@ class StageOne:
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=(0.8, 0.99), weight_decay=0.01
         )
+        self.bad_steps = BadSteps(MAX_BAD_STEPS, "clips")
         self.step_count = 0
         self.quantizing = False
         self.generator = torch.Generator().manual_seed(config.seed)
 
     def step(self, batch: CodecBatch) -> dict[str, float]:
+        """One update, of the codebooks too; left out where a gradient is not finite.
+
+        Raises:
+            TrainingDivergedError: that happened `MAX_BAD_STEPS` times in a row.
+        """
         rate = learning_rate(
             self.step_count,
             self.config.learning_rate,
@@ -82,20 +91,21 @@ class StageOne:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            losses = self.losses(batch)
-        self.optimizer.zero_grad(set_to_none=True)
-        sum(losses.values()).backward()  # type: ignore[union-attr]
-        torch.nn.utils.clip_grad_norm_(self.parameters, 1.0)
-        self.optimizer.step()
+            losses, uses = self.losses(batch)
+        total = torch.stack(list(losses.values())).sum()
+        is_good = step_if_finite(total, self.optimizer, self.parameters, MAX_NORM)
+        if is_good and uses is not None:
+            learn_codebooks(self.codec.rvq, [uses], self.generator)
         self.step_count += 1
+        self.bad_steps.count(self.step_count, is_good)
         return {name: value.item() for name, value in losses.items()}
 
-    def losses(self, batch: CodecBatch) -> dict[str, Tensor]:
-        """Spectrogram, semantic and commitment losses of one batch."""
+    def losses(self, batch: CodecBatch) -> tuple[dict[str, Tensor], Uses | None]:
+        """Spectrogram, semantic and commitment losses of one batch, and the codebooks' uses."""
         codec, config = self.codec, self.config
         latents = codec.encoded(batch.mel, batch.semantic).float().transpose(1, 2)
         with torch.autocast("cpu", enabled=False):
-            values, commitment = self._quantized(latents, batch.live)
+            values, commitment, uses = self._quantized(latents, batch.live)
         crops = [v[:, s : s + config.crop_frames] for v, s in zip(values, batch.start, strict=True)]
         features = codec.upsample(torch.stack(crops).transpose(1, 2))
         rebuilt = codec.semantic_decoder(features)
@@ -104,20 +114,21 @@ class StageOne:
             [s[4 * t : 4 * t + steps] for s, t in zip(batch.semantic, batch.start, strict=True)]
         )
         spectra = self.spectrograms(batch.audio)
-        return {
+        losses = {
             "mel": (self.decoder(features).float() - spectra).abs().mean(),
             "semantic": config.semantic_weight * F.mse_loss(rebuilt.float(), wanted),
             "commitment": config.commitment_weight * commitment,
         }
+        return losses, uses
 
-    def _quantized(self, latents: Tensor, live: Tensor) -> tuple[Tensor, Tensor]:
+    def _quantized(self, latents: Tensor, live: Tensor) -> tuple[Tensor, Tensor, Uses | None]:
+        """Values (B, D, T), the commitment loss, and once there are codebooks their uses."""
         rvq, config = self.codec.rvq, self.config
         if not self.quantizing:
             values = with_noise(rvq, latents, config.noise_share, self.generator)
-            return values, values.new_zeros(())
+            return values, values.new_zeros(()), None
         quantized = with_dropout(rvq, latents, config.dropout_share, self.generator)
-        learn_codebooks(rvq, [uses_of(rvq, latents, live)])
-        return quantized.values, quantized.commitment
+        return quantized.values, quantized.commitment, uses_of(rvq, latents, live)
 
     @torch.no_grad()
     def start_quantizing(self, batches: list[CodecBatch]) -> None:
@@ -157,9 +168,9 @@ def train(codec: RedCodec, work: Path, config: CodecTrainConfig, out: Path) -> N
     batches = data.batches(config.chunks_per_step, config.seed + stage.step_count)
 
     def step() -> dict[str, float]:
+        data.whole = stage.step_count >= config.whole_from * config.total_steps
         if stage.step_count >= config.quantize_after_steps and not stage.quantizing:
             stage.start_quantizing([next(batches) for _ in range(LATENT_BATCHES)])
-        data.whole = stage.step_count >= config.whole_from * config.total_steps
         return stage.step(next(batches))
 
     run(stage, step, config, out)

@@ -13,10 +13,11 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.training.bad_steps import MAX_BAD_STEPS, BadSteps, step_if_finite
 from fireredtts2.training.codec.adversarial import Remade, remade, windows
 from fireredtts2.training.codec.decoder_losses import DecoderLosses
 from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
@@ -27,7 +28,7 @@ from fireredtts2.training.schedule import trapezoid
 # Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
 # turns as well as short ones.
 CROP_FRAMES = (12, 20, 40, 75, 120)
-AVERAGE_SHARE = 0.01  # of each step in the averaged weights
+MAX_NORM = 10.0
 
 
 @dataclass(frozen=True)
@@ -118,6 +119,7 @@ class StageTwo:
         self.judge_optimizer = torch.optim.AdamW(
             self.discriminators.parameters(), lr=config.discriminator_rate, betas=(0.8, 0.99)
         )
+        self.bad_steps = BadSteps(MAX_BAD_STEPS, "clips")
         self.step_count = 0
         self.generator = torch.Generator().manual_seed(config.seed)
 
@@ -131,6 +133,11 @@ class StageTwo:
         return remade(self.codec, codes, audio, precision, takes, self.generator)
 
     def step(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
+        """One update, left out where a gradient is not finite.
+
+        Raises:
+            TrainingDivergedError: that happened `MAX_BAD_STEPS` times in a row.
+        """
         config = self.config
         if self.step_count < config.discriminators_alone:
             return self._judge_only(codes, audio)
@@ -141,19 +148,19 @@ class StageTwo:
         losses = self.loss(made, audio, config)
         if self.adversarial:
             losses |= self._adversarial_losses(made.audio[: len(audio)], audio)
-        self.optimizer.zero_grad(set_to_none=True)
-        torch.stack(list(losses.values())).sum().backward()
-        nn.utils.clip_grad_norm_(self.parameters, 10.0)
-        self.optimizer.step()
+        total = torch.stack(list(losses.values())).sum()
+        is_good = step_if_finite(total, self.optimizer, self.parameters, MAX_NORM)
+        if is_good:
+            self._average()
         self.step_count += 1
-        self._average()
+        self.bad_steps.count(self.step_count, is_good)
         return {name: value.item() for name, value in losses.items()}
 
     @torch.no_grad()
     def _average(self) -> None:
         for kept, fresh in zip(self.average.parameters(), self.codec.parameters(), strict=True):
             if fresh.requires_grad:
-                kept.lerp_(fresh, AVERAGE_SHARE)
+                kept.lerp_(fresh, 0.01)
 
     def _drawn_codebooks(self) -> int:
         choices = self.config.codebooks
@@ -185,10 +192,8 @@ class StageTwo:
         # off; the discriminators judge alike in bfloat16, in half the time.
         with torch.autocast("cpu", dtype=torch.bfloat16):
             judged = self.discriminators.loss(made, audio)
-        self.judge_optimizer.zero_grad(set_to_none=True)
-        judged.backward()
-        nn.utils.clip_grad_norm_(self.discriminators.parameters(), 10.0)
-        self.judge_optimizer.step()
+        members = list(self.discriminators.parameters())
+        step_if_finite(judged, self.judge_optimizer, members, MAX_NORM)
         return judged.detach()
 
     def _windows(self, made: Tensor, audio: Tensor) -> tuple[Tensor, Tensor]:

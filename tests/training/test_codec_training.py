@@ -1,11 +1,14 @@
 """One step of each codec stage on noise, and the pieces they stand on."""
 
+import copy
 import json
 
 import numpy as np
 import pytest
 import torch
 
+from fireredtts2.training import train_codec, train_decoder
+from fireredtts2.training.bad_steps import TrainingDivergedError
 from fireredtts2.training.codebook import start_from_data, update_averages
 from fireredtts2.training.codec.quantization import start_codebooks, uses_of
 from fireredtts2.training.codec_data import CodecBatch, CodecData
@@ -60,6 +63,33 @@ def test_quantized_steps_move_every_trained_part():
         torch.equal(q.codebook, old)
         for q, old in zip(stage.codec.rvq.quantizers, books, strict=True)
     )
+
+
+def weights_of(*modules: torch.nn.Module) -> list[torch.Tensor]:
+    return [v.clone() for module in modules for v in module.state_dict().values()]
+
+
+def all_equal(one: list[torch.Tensor], other: list[torch.Tensor]) -> bool:
+    return all(map(torch.equal, one, other))
+
+
+def test_a_step_of_stage_one_that_is_not_finite_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(train_codec, "MAX_BAD_STEPS", 3)
+    stage = stage_one()
+    stage.start_quantizing([noise_batch(n) for n in range(3)])
+    stage.step(noise_batch())
+    before = weights_of(stage.codec, stage.decoder)
+    bad = noise_batch()
+    bad.mel[0, 0, 0] = float("inf")
+    for _ in range(2):
+        stage.step(bad)
+    assert all_equal(weights_of(stage.codec, stage.decoder), before)
+    stage.step(noise_batch())
+    assert not all_equal(weights_of(stage.codec, stage.decoder), before)
+    stage.step(bad)
+    stage.step(bad)
+    with pytest.raises(TrainingDivergedError, match="3 steps in a row"):
+        stage.step(bad)
 
 
 def test_codebooks_start_from_data():
@@ -166,6 +196,38 @@ def test_stage_two_trains_the_decoder_alone(harmonic: bool, takes: int):
     )
 
 
+def stage_two(**changes: object) -> StageTwo:
+    torch.manual_seed(0)
+    values = {"adversarial_from_step": 99, "warmup_steps": 1, "total_steps": 10, "takes": 2}
+    config = DecoderTrainConfig(**{**values, "codebooks": (2, 4), **changes})
+    return StageTwo(tiny.codec(noise_source=True), config)
+
+
+def sound_and_codes() -> tuple[torch.Tensor, torch.Tensor]:
+    """Codes (2, Q, 6) and audio (2, 11520)."""
+    generator = torch.Generator().manual_seed(0)
+    shape = (2, tiny.NUM_CODEBOOKS, 6)
+    codes = torch.randint(tiny.CODEBOOK_SIZE, shape, generator=generator)
+    return codes, 0.1 * torch.randn(2, 6 * 1920, generator=generator)
+
+
+def test_a_step_of_stage_two_that_is_not_finite_changes_nothing(monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(train_decoder, "MAX_BAD_STEPS", 3)
+    stage = stage_two(adversarial_from_step=0, adversarial_frames=4)
+    codes, audio = sound_and_codes()
+    stage.step(codes, audio)
+    before = weights_of(stage.codec, stage.average, stage.discriminators)
+    for _ in range(2):
+        stage.step(codes, audio * float("nan"))
+    assert all_equal(weights_of(stage.codec, stage.average, stage.discriminators), before)
+    stage.step(codes, audio)
+    assert not all_equal(weights_of(stage.average), before)
+    stage.step(codes, audio * float("nan"))
+    stage.step(codes, audio * float("nan"))
+    with pytest.raises(TrainingDivergedError, match="3 steps in a row"):
+        stage.step(codes, audio * float("nan"))
+
+
 def test_discriminators_learn_to_tell_noise_from_a_tone():
     torch.manual_seed(0)
     judges = Discriminators()
@@ -229,16 +291,52 @@ def test_data_keeps_held_out_clips_apart(work):
     assert np.allclose(batch.audio[0].numpy(), sound, atol=1e-6)
 
 
-def test_a_cut_run_goes_on_where_it_stood(work, tmp_path):
+def test_a_cut_run_goes_on_where_it_stood(work, tmp_path, monkeypatch: pytest.MonkeyPatch):
+    widths, steps = set(), []
+    start, step = StageOne.start_quantizing, StageOne.step
+
+    def watched_start(stage: StageOne, batches: list[CodecBatch]) -> None:
+        widths.update(batch.mel.shape[2] for batch in batches)
+        start(stage, batches)
+
+    def watched_step(stage: StageOne, batch: CodecBatch) -> dict[str, float]:
+        steps.append(stage.step_count)
+        return step(stage, batch)
+
+    monkeypatch.setattr(StageOne, "start_quantizing", watched_start)
+    monkeypatch.setattr(StageOne, "step", watched_step)
     config = {"chunks_per_step": 1, "crop_frames": CROP_FRAMES, "quantize_after_steps": 2}
     out = tmp_path / "codec.pt"
     torch.manual_seed(0)
-    train(tiny.codec().train(), work, CodecTrainConfig(**config, total_steps=1), out)
-    assert torch.load(out, weights_only=True)["step"] == 1
+    train(tiny.codec().train(), work, CodecTrainConfig(**config, total_steps=2), out)
+    assert torch.load(out, weights_only=True)["step"] == 2
     train(tiny.codec(seed=5).train(), work, CodecTrainConfig(**config, total_steps=3), out)
     state = torch.load(out, weights_only=True)
     assert state["step"] == 3
     assert state["quantizing"]
+    assert steps == [0, 1, 2]
+    assert widths == {8 * CROP_FRAMES}  # crops, as everything before saw
+
+
+def test_a_resumed_stage_one_equals_one_that_was_not_cut():
+    def stage_of(cut: bool) -> StageOne:
+        stage = stage_one()
+        stage.start_quantizing([noise_batch(n) for n in range(3)])
+        for number in range(3):
+            if cut and number == 1:
+                torch.manual_seed(number)  # another process
+                state, stage = (
+                    copy.deepcopy(stage.state()),
+                    StageOne(tiny.codec(seed=5).train(), stage.config),
+                )
+                stage.load(state)
+            for quantizer in stage.codec.rvq.quantizers:
+                quantizer.cluster_size[:4] = 0  # they die, as they do in a long run
+            stage.step(noise_batch(number))
+        return stage
+
+    whole, cut = (stage_of(is_cut) for is_cut in (False, True))
+    assert all_equal(weights_of(whole.codec, whole.decoder), weights_of(cut.codec, cut.decoder))
 
 
 def test_the_energy_distance_prefers_takes_as_varied_as_what_is_real():

@@ -13,6 +13,7 @@ from fireredtts2.training.attention_guide import (
     heard_before,
     near_targets,
 )
+from fireredtts2.training.bad_steps import MAX_BAD_STEPS, TrainingDivergedError
 from fireredtts2.training.code_noise import with_code_noise
 from fireredtts2.training.llm_data import Clip, Composer, Mixture, TextMarks
 from fireredtts2.training.muon import Muon, orthogonalize
@@ -252,6 +253,10 @@ def test_a_step_that_is_not_finite_changes_no_weight(composer, monkeypatch):
     monkeypatch.setattr(run, "losses", lambda b: {n: v * float("nan") for n, v in whole(b).items()})
     run.step(batch)
     assert all(torch.equal(p, before[name]) for name, p in run.model.named_parameters())
+    for _ in range(MAX_BAD_STEPS - 2):
+        run.step(batch)
+    with pytest.raises(TrainingDivergedError, match=f"{MAX_BAD_STEPS} steps in a row"):
+        run.step(batch)
     monkeypatch.undo()
     run.step(batch)
     assert not all(torch.equal(p, before[name]) for name, p in run.model.named_parameters())
