@@ -15,7 +15,7 @@ from fireredtts2.codec.rvq import Quantizer, ResidualVQ
 
 KMEANS_ROUNDS = 12
 DECAY = 0.98
-DEAD_USES = 0.3  # mean uses a step under which an entry is restarted
+DEAD_SHARE = 0.03  # of an entry's even share of a step's points: one used less is restarted
 
 
 def set_projection(module: nn.Conv1d, weight: Tensor, bias: Tensor) -> None:
@@ -103,7 +103,7 @@ def update_averages(
     sums = torch.zeros_like(quantizer.embed_avg).index_add_(0, codes, points)
     quantizer.cluster_size.lerp_(counts, 1 - DECAY)
     quantizer.embed_avg.lerp_(sums, 1 - DECAY)
-    dead = (quantizer.cluster_size < DEAD_USES * len(points) / size / 10).nonzero()[:, 0]
+    dead = (quantizer.cluster_size < DEAD_SHARE * len(points) / size).nonzero()[:, 0]
     dead = dead[: len(points)]
     chosen = points[torch.randperm(len(points), generator=generator)[: len(dead)]]
     alive = float(len(points)) / size
