@@ -23,12 +23,13 @@ from fireredtts2.training.codec.decoder_losses import DecoderLosses
 from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.run import run
-from fireredtts2.training.schedule import trapezoid
+from fireredtts2.training.schedule import average_decay, trapezoid
 
 # Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
 # turns as well as short ones.
 CROP_FRAMES = (12, 20, 40, 75, 120)
 MAX_NORM = 10.0
+AVERAGE_DECAY = 0.99
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,6 @@ class DecoderTrainConfig:
     warmup_steps: int = 30
     total_steps: int = 2000
     adversarial_from_step: int = 500
-    discriminators_alone: int = 0  # so many first steps train nothing else
     mel_weight: float = 15.0
     excitation_weight: float = 5.0  # where the decoder has a harmonic source
     linear_weight: float = 10.0
@@ -72,10 +72,19 @@ class CodesData:
         ]
 
     def batches(self, frames_per_step: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless (codes (B, Q, t), audio (B, 1920 * t)); B * t is near `frames_per_step`."""
+        """Endless (codes (B, Q, t), audio (B, 1920 * t)); B * t is near `frames_per_step`.
+
+        Raises:
+            ValueError: no clip is as long as the shortest crop.
+        """
         rng = np.random.default_rng(seed)
-        longest = max(codes.shape[1] for _, codes in self.items)
+        longest = max((codes.shape[1] for _, codes in self.items), default=0)
         lengths = [frames for frames in CROP_FRAMES if frames <= longest]
+        if not lengths:
+            raise ValueError(
+                f"no clip to learn from: the longest of {len(self.items)} has {longest} frames, "
+                f"crops have {min(CROP_FRAMES)} or more"
+            )
         while True:
             frames = int(rng.choice(lengths))
             long_enough = [item for item in self.items if item[1].shape[1] >= frames]
@@ -104,6 +113,7 @@ class StageTwo:
     """Decoder and discriminators, their optimizers and where they stand."""
 
     def __init__(self, codec: RedCodec, config: DecoderTrainConfig) -> None:
+        check(codec, config)
         self.codec, self.config = codec, config
         self.discriminators = Discriminators()
         self.loss = DecoderLosses(codec)
@@ -127,7 +137,7 @@ class StageTwo:
     def adversarial(self) -> bool:
         return self.step_count >= self.config.adversarial_from_step
 
-    def made(self, codes: Tensor, audio: Tensor, takes: int = 1) -> Remade:
+    def made(self, codes: Tensor, audio: Tensor, takes: int) -> Remade:
         """Codes (B, Q, t) decoded, with gradients, beside what they mean, (B, 1920 * t)."""
         precision = None if self.adversarial else torch.bfloat16
         return remade(self.codec, codes, audio, precision, takes, self.generator)
@@ -139,8 +149,6 @@ class StageTwo:
             TrainingDivergedError: that happened `MAX_BAD_STEPS` times in a row.
         """
         config = self.config
-        if self.step_count < config.discriminators_alone:
-            return self._judge_only(codes, audio)
         factor = trapezoid(self.step_count, config.warmup_steps, config.total_steps)
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * factor
@@ -158,9 +166,10 @@ class StageTwo:
 
     @torch.no_grad()
     def _average(self) -> None:
+        decay = average_decay(AVERAGE_DECAY, self.step_count)
         for kept, fresh in zip(self.average.parameters(), self.codec.parameters(), strict=True):
             if fresh.requires_grad:
-                kept.lerp_(fresh, 0.01)
+                kept.lerp_(fresh, 1 - decay)
 
     def _drawn_codebooks(self) -> int:
         choices = self.config.codebooks
@@ -178,13 +187,6 @@ class StageTwo:
             "matching": self.config.matching_weight * matching,
             "judged": judged,
         }
-
-    def _judge_only(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
-        with torch.no_grad():
-            made = self.made(codes[:, : self._drawn_codebooks()], audio).audio
-        judged = self._train_discriminators(*self._windows(made, audio))
-        self.step_count += 1
-        return {"judged": judged.item()}
 
     def _train_discriminators(self, made: Tensor, audio: Tensor) -> Tensor:
         """One step of theirs over windows (B, samples) twice; returns their loss."""
@@ -209,6 +211,7 @@ class StageTwo:
             "optimizer": self.optimizer.state_dict(),
             "judge_optimizer": self.judge_optimizer.state_dict(),
             "step": self.step_count,
+            "random": self.generator.get_state(),
         }
 
     def load(self, state: dict) -> None:
@@ -218,6 +221,23 @@ class StageTwo:
         self.optimizer.load_state_dict(state["optimizer"])
         self.judge_optimizer.load_state_dict(state["judge_optimizer"])
         self.step_count = state["step"]
+        if "random" in state:  # states of an earlier version have none
+            self.generator.set_state(state["random"])
+
+
+def check(codec: RedCodec, config: DecoderTrainConfig) -> None:
+    """Raises ValueError for settings that do not fit the codec, or each other."""
+    count = codec.config.rvq.num_quantizers
+    if not config.codebooks or not all(1 <= number <= count for number in config.codebooks):
+        raise ValueError(f"codebooks: {config.codebooks} given; allowed: some of 1 to {count}")
+    if config.takes not in (1, 2):
+        raise ValueError(f"takes: {config.takes} given; allowed: 1 or 2")
+    joins = config.adversarial_from_step < config.total_steps
+    if joins and config.adversarial_frames > min(CROP_FRAMES):
+        raise ValueError(
+            f"adversarial_frames: {config.adversarial_frames} given; allowed: at most "
+            f"{min(CROP_FRAMES)}, the shortest crop"
+        )
 
 
 def train(stage: StageTwo, data: CodesData, out: Path) -> None:

@@ -16,7 +16,7 @@ from fireredtts2.training.corpus import is_held_out
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss, energy_distance
 from fireredtts2.training.train_codec import CodecTrainConfig, StageOne, train
-from fireredtts2.training.train_decoder import DecoderTrainConfig, StageTwo
+from fireredtts2.training.train_decoder import CodesData, DecoderTrainConfig, StageTwo
 from tests import tiny
 from tests.training.test_pitch import voice
 
@@ -176,7 +176,12 @@ def test_the_linear_loss_sees_a_comb_that_mel_bands_do_not():
 def test_stage_two_trains_the_decoder_alone(harmonic: bool, takes: int):
     torch.manual_seed(0)
     config = DecoderTrainConfig(
-        adversarial_frames=4, adversarial_from_step=1, warmup_steps=1, total_steps=10, takes=takes
+        codebooks=(tiny.NUM_CODEBOOKS,),
+        adversarial_frames=4,
+        adversarial_from_step=1,
+        warmup_steps=1,
+        total_steps=10,
+        takes=takes,
     )
     codec = tiny.codec(harmonic_source=harmonic, noise_source=takes > 1)
     stage = StageTwo(codec, config)
@@ -226,6 +231,54 @@ def test_a_step_of_stage_two_that_is_not_finite_changes_nothing(monkeypatch: pyt
     stage.step(codes, audio * float("nan"))
     with pytest.raises(TrainingDivergedError, match="3 steps in a row"):
         stage.step(codes, audio * float("nan"))
+
+
+def test_a_resumed_stage_two_equals_one_that_was_not_cut():
+    codes, audio = sound_and_codes()
+    first, whole = stage_two(), stage_two()
+    for _ in range(3):
+        whole.step(codes, audio)
+    first.step(codes, audio)
+    cut = stage_two(seed=7)
+    cut.load(copy.deepcopy(first.state()))
+    for _ in range(2):
+        cut.step(codes, audio)
+    assert all_equal(weights_of(whole.codec, whole.average), weights_of(cut.codec, cut.average))
+    earlier = first.state()
+    del earlier["random"]
+    stage_two().load(earlier)  # states of an earlier version had none
+
+
+def test_the_average_soon_forgets_where_it_began():
+    stage = stage_two(learning_rate=0.0)
+    began = stage.parameters[0].clone()
+    with torch.no_grad():
+        stage.parameters[0].add_(0.01)
+    for _ in range(5):
+        stage.step(*sound_and_codes())
+    kept = next(p for p in stage.average.rvq.output_proj.parameters())
+    assert float(((kept - began) / 0.01).min()) > 0.99
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"codebooks": (2, 9)}, r"codebooks: \(2, 9\) given; allowed: some of 1 to 4"),
+        ({"takes": 3}, "takes: 3 given; allowed: 1 or 2"),
+        ({"adversarial_frames": 20, "adversarial_from_step": 1}, "at most 12"),
+    ],
+)
+def test_settings_of_stage_two_that_do_not_fit_are_named(values: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        stage_two(**values)
+
+
+def test_clips_too_short_for_a_crop_are_named(work):
+    np.savez(work / "codes_000.npz", clip=[7], frames=[11], codes=np.zeros((4, 11), np.int16))
+    with pytest.raises(ValueError, match="longest of 1 has 11 frames"):
+        next(CodesData(work).batches(24, seed=0))
+    with pytest.raises(ValueError, match="longest of 0 has 0 frames"):
+        next(CodesData(work, below=3).batches(24, seed=0))
 
 
 def test_discriminators_learn_to_tell_noise_from_a_tone():
