@@ -44,6 +44,11 @@ class Clip:
     codes: Tensor
     spoken: np.ndarray | None = None
 
+    @property
+    def recording(self) -> int:
+        """What tells recordings apart: copies with another text have the same codes in memory."""
+        return id(self.codes)
+
 
 @dataclass(frozen=True)
 class TextMarks:
@@ -65,14 +70,14 @@ class Mixture:
     Attributes:
         single: one clip without a prompt.
         same: a clip after a prompt of the same voice.
-        dialogue: two to `max_speakers` voices with a prompt each, then turns.
+        dialogue: two to `max_speakers` voices with a prompt each, then 1 to `max_turns` turns.
     """
 
     single: float = 0.2
     same: float = 0.4
     dialogue: float = 0.4
     max_speakers: int = 2
-    max_turns: int = 4
+    max_turns: int = 3
 
 
 @dataclass(frozen=True)
@@ -112,15 +117,29 @@ class LlmBatch:
 
 
 class Composer:
-    """Draws samples from clips and puts them together by length."""
+    """Draws samples from clips and puts them together by length.
+
+    Args:
+        clips: to draw from; what is here oftener is drawn oftener. Only speakers with two
+            recordings or more count: a clip is no prompt for itself, nor for one of the same codes.
+        marks: what stands around a text.
+
+    Raises:
+        ValueError: there is no such speaker.
+    """
 
     def __init__(self, clips: list[Clip], marks: TextMarks) -> None:
         self.marks = marks
         self.by_speaker: dict[str, list[Clip]] = {}
         for clip in clips:
             self.by_speaker.setdefault(clip.speaker, []).append(clip)
-        self.by_speaker = {s: c for s, c in self.by_speaker.items() if len(c) > 1}
-        self.speakers = sorted(self.by_speaker)
+        recordings = {s: {clip.recording for clip in c} for s, c in self.by_speaker.items()}
+        self.num_recordings = {s: len(found) for s, found in recordings.items() if len(found) > 1}
+        self.speakers = sorted(self.num_recordings)
+        if not self.speakers:
+            raise ValueError(
+                f"no speaker of {len(recordings)} has two recordings, one to be the other's prompt"
+            )
         counts = np.array([len(self.by_speaker[s]) for s in self.speakers], float)
         self.weights = counts / counts.sum()
 
@@ -131,7 +150,7 @@ class Composer:
         tags = rng.permutation(NUM_TAGS)
         if kind < 2:
             speaker = rng.choice(self.speakers, p=self.weights)
-            return [(int(tags[0]), self._draw(speaker, rng)) for _ in range(kind + 1)]
+            return self._drawn([(int(tags[0]), speaker)] * (kind + 1), rng)
         return self._dialogue(mixture, rng)
 
     def _dialogue(self, mixture: Mixture, rng: np.random.Generator) -> Turns:
@@ -139,8 +158,24 @@ class Composer:
         speakers = rng.choice(self.speakers, count, replace=False, p=self.weights)
         # Speakers come in the order of their tags, as prompts do at inference.
         order = [*range(count)]
-        turns = [int(rng.integers(count)) for _ in range(int(rng.integers(1, mixture.max_turns)))]
-        return [(who, self._draw(speakers[who], rng)) for who in [*order, *turns]]
+        num_turns = int(rng.integers(1, mixture.max_turns + 1))
+        turns = [int(rng.integers(count)) for _ in range(num_turns)]
+        return self._drawn([(who, speakers[who]) for who in [*order, *turns]], rng)
+
+    def _drawn(self, parts: Sequence[tuple[int, str]], rng: np.random.Generator) -> Turns:
+        """A clip for every (tag number, speaker); it ends where a speaker has said everything."""
+        turns: Turns = []
+        used: dict[str, set[int]] = {speaker: set() for _, speaker in parts}
+        for tag, speaker in parts:
+            heard = used[speaker]
+            if len(heard) == self.num_recordings[speaker]:
+                break
+            clip = self._draw(speaker, rng)
+            while clip.recording in heard:
+                clip = self._draw(speaker, rng)
+            heard.add(clip.recording)
+            turns.append((tag, clip))
+        return turns
 
     def _draw(self, speaker: str, rng: np.random.Generator) -> Clip:
         clips = self.by_speaker[speaker]
@@ -167,9 +202,9 @@ class Composer:
     def batches(
         self, num_rows: int, max_rows: int, mixture: Mixture, seed: int
     ) -> Iterator[LlmBatch]:
-        """Endless batches; arguments as for `groups`."""
-        for group in self.groups(num_rows, max_rows, mixture, seed):
-            yield _stack([self.compose(turns) for turns in group])
+        """Endless batches; arguments and errors as for `groups`."""
+        groups = self.groups(num_rows, max_rows, mixture, seed)
+        return (_stack([self.compose(turns) for turns in group]) for group in groups)
 
     def groups(
         self, num_rows: int, max_rows: int, mixture: Mixture, seed: int
@@ -181,9 +216,23 @@ class Composer:
             max_rows: the longest sample.
             mixture: what samples are made of.
             seed: of the draws.
+
+        Raises:
+            ValueError: at once where a batch cannot hold a sample, or where there are fewer
+                speakers than in a dialogue; later where no clips are short enough.
         """
         if num_rows < max_rows:
             raise ValueError(f"batches of {num_rows} rows cannot hold samples of {max_rows}")
+        if mixture.dialogue and len(self.speakers) < mixture.max_speakers:
+            raise ValueError(
+                f"dialogues of {mixture.max_speakers} speakers need as many with two recordings; "
+                f"there are {len(self.speakers)}"
+            )
+        return self._groups(num_rows, max_rows, mixture, seed)
+
+    def _groups(
+        self, num_rows: int, max_rows: int, mixture: Mixture, seed: int
+    ) -> Iterator[list[Turns]]:
         rng = np.random.default_rng(seed)
         while True:
             drawn = [self._turns_within(max_rows, mixture, rng) for _ in range(POOL_SAMPLES)]

@@ -24,8 +24,9 @@ def trapezoid(
     Unlike a cosine it does not depend on the end of the run before the fall begins, so a run's
     length can be settled while it goes.
     """
-    cooldown = cooldown_share * total_steps
-    return min(1.0, (step + 1) / warmup_steps, max(0.0, (total_steps - step) / cooldown))
+    # A rise or a fall of no steps is none.
+    cooldown = max(1.0, cooldown_share * total_steps)
+    return min(1.0, (step + 1) / max(1, warmup_steps), max(0.0, (total_steps - step) / cooldown))
 
 
 def rate_share(kind: str, step: int, warmup_steps: int, total_steps: int) -> float:

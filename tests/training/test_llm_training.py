@@ -61,6 +61,34 @@ def test_a_dialogue_begins_with_a_prompt_of_each_speaker(composer):
         assert len(set.union(*voices.values())) == count
 
 
+def test_no_clip_is_heard_twice_in_a_sample():
+    """Nor a copy of it with another text: the answer would stand in the prompt."""
+    clips = make_clips(num_speakers=2, each=2)
+    spelt = [replace(clip, text_ids=[7], spoken=None) for clip in clips]
+    few = Composer([*clips, *clips, *spelt], MARKS)
+    rng = np.random.default_rng(0)
+    for mixture in (Mixture(0, 1, 0), Mixture(0, 0, 1, max_turns=9)):
+        for _ in range(50):
+            sample = few.sample(mixture, rng)
+            assert 2 <= len(sample) <= 4
+            assert len({id(clip.codes) for _, clip in sample}) == len(sample)
+
+
+def test_a_dialogue_has_up_to_as_many_turns_as_are_named(composer):
+    rng = np.random.default_rng(0)
+    mixture = Mixture(0, 0, 1, max_turns=2)
+    assert {len(composer.sample(mixture, rng)) - 2 for _ in range(50)} == {1, 2}
+
+
+def test_too_few_recordings_are_named_at_once():
+    one = make_clips(num_speakers=1, each=1)
+    with pytest.raises(ValueError, match="no speaker of 1 has two recordings"):
+        Composer(one * 4, MARKS)
+    lonely = Composer(make_clips(num_speakers=1), MARKS)
+    with pytest.raises(ValueError, match="dialogues of 2 speakers"):
+        lonely.batches(2 * LENGTH, LENGTH, CONVERSATION, seed=0)
+
+
 def test_targets_name_the_row_of_the_unit_that_is_spoken(composer):
     clip = make_clips()[0]
     sample = composer.compose([(0, clip), (0, clip)])
@@ -201,6 +229,7 @@ def test_rate_warms_up_holds_and_falls():
     assert trapezoid(0, 30, 1000) < 0.1
     assert trapezoid(300, 30, 1000) == 1.0
     assert trapezoid(999, 30, 1000) < 0.01
+    assert trapezoid(0, 0, 1000) == trapezoid(999, 30, 1000, cooldown_share=0.0) == 1.0
 
 
 def trainer(**changes) -> LlmTrainer:
