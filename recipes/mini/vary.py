@@ -11,23 +11,21 @@ digits: what is held out stays held out. A second run goes on after the last who
 from __future__ import annotations
 
 import hashlib
-import json
 import sys
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import soxr
 
 from fireredtts2.config import OUTPUT_RATE_HZ
-from fireredtts2.training.corpus import PCM_SCALE, open_samples, read_index
-from recipes.mini.decode_corpus import done_shards
+from fireredtts2.training.corpus import PCM_SCALE, Row, open_samples, read_index
+from recipes.mini.decode_corpus import append_shards
 
 FIRST_VARIED_ID = 1_000_000  # above every clip's own
 FIRST_VARIED_SHARD = 500  # later steps name their files by a shard's last three digits
 SMALLEST_CHANGE, LARGEST_CHANGE = 0.04, 0.10
-
-Row = dict[str, Any]
 
 
 def factor_of(speaker: str) -> float:
@@ -45,47 +43,49 @@ def varied(samples: np.ndarray, factor: float) -> np.ndarray:
 
 
 def varied_shard(shard: str) -> str:
-    """The name of the shard that a shard's varied clips make."""
-    return f"varied_{FIRST_VARIED_SHARD + int(Path(shard).stem[-3:]):03d}.tar"
+    """The name of the shard that a shard's varied clips make.
+
+    Raises:
+        ValueError: its number is one that later steps would take for another shard's.
+    """
+    number = int(Path(shard).stem[-3:])
+    if number >= FIRST_VARIED_SHARD:
+        raise ValueError(
+            f"{shard}: its varied clips would have the files of another shard; allowed: numbers "
+            f"below {FIRST_VARIED_SHARD}"
+        )
+    return f"varied_{FIRST_VARIED_SHARD + number:03d}.tar"
 
 
-def varied_row(row: Row, offset: int, num_samples: int) -> Row:
-    """The metadata of a varied clip."""
+def varied_clips(rows: list[Row], source: np.ndarray) -> Iterator[tuple[Row, np.ndarray]]:
+    """The clips that rows make, out of all samples."""
+    for row in rows:
+        factor = factor_of(row["speaker"])
+        audio = varied(source[row["offset"] : row["offset"] + row["samples"]], factor)
+        yield varied_row(row, len(audio)), audio
+
+
+def varied_row(row: Row, num_samples: int) -> Row:
+    """The metadata of a varied clip, but for its place."""
     return row | {
         "id": row["id"] + FIRST_VARIED_ID,
         "speaker": f"{row['speaker']}~{factor_of(row['speaker']):.3f}",
-        "shard": varied_shard(row["shard"]),
-        "offset": offset,
-        "samples": num_samples,
         "seconds": num_samples / OUTPUT_RATE_HZ,
     }
 
 
 def main(work_dir: str) -> None:
     work = Path(work_dir)
-    index = work / "index.jsonl"
-    originals = [row for row in read_index(work).values() if row["id"] < FIRST_VARIED_ID]
-    done, offset = done_shards(index)
+    by_shard: dict[str, list[Row]] = {}
+    for row in read_index(work).values():
+        if row["id"] < FIRST_VARIED_ID:
+            by_shard.setdefault(row["shard"], []).append(row)
     source = open_samples(work)
-    with open(work / "audio_24k.i16", "r+b") as samples_file:
-        samples_file.truncate(offset * 2)
-        samples_file.seek(offset * 2)
-        for shard in sorted({row["shard"] for row in originals}):
-            if varied_shard(shard) in done:
-                continue
-            lines = []
-            for row in originals:
-                if row["shard"] != shard:
-                    continue
-                clip = source[row["offset"] : row["offset"] + row["samples"]]
-                audio = varied(clip, factor_of(row["speaker"]))
-                samples_file.write(audio.tobytes())
-                lines.append(json.dumps(varied_row(row, offset, len(audio))))
-                offset += len(audio)
-            samples_file.flush()
-            with open(index, "a", encoding="utf-8") as index_file:
-                index_file.write("\n".join(lines) + "\n")
-            print(f"{varied_shard(shard)}: {len(lines)} clips")
+    shards = {
+        varied_shard(shard): partial(varied_clips, rows, source)
+        for shard, rows in sorted(by_shard.items())
+    }
+    append_shards(work, shards)
 
 
 if __name__ == "__main__":

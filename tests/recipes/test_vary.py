@@ -54,6 +54,11 @@ def test_every_clip_comes_once_more_in_another_voice(work: Path):
         assert peak_hz == pytest.approx(TONE_HZ * factor, abs=3)
 
 
+def test_a_shard_whose_files_would_be_anothers_is_named():
+    with pytest.raises(ValueError, match=r"shard_500\.tar.*below 500"):
+        vary.varied_shard("shard_500.tar")
+
+
 def test_a_speaker_keeps_its_new_voice(work: Path):
     vary.main(str(work))
     rows = read_index(work)
