@@ -14,18 +14,22 @@ from pathlib import Path
 
 from safetensors.torch import load_file, save_file
 
+from fireredtts2.atomic_file import atomic_path
 from recipes.mini.train_llm import MODEL
 
 STARTS = {"codec.safetensors": "codec_frozen", "llm.safetensors": "llm_start"}
 
 
 def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
-    for shipped, start in STARTS.items():
-        target = Path(work_dir) / f"{start}.safetensors"
+    targets = {name: Path(work_dir) / f"{start}.safetensors" for name, start in STARTS.items()}
+    states = {name: load_file(Path(model_dir) / name) for name in STARTS}
+    for target in targets.values():
         if target.exists():
             raise SystemExit(f"{target} exists: training has begun here; choose an empty folder")
-        state = load_file(Path(model_dir) / shipped)
-        save_file({k: v.float() if v.is_floating_point() else v for k, v in state.items()}, target)
+    for name, target in targets.items():
+        state = {k: v.float() if v.is_floating_point() else v for k, v in states[name].items()}
+        with atomic_path(target) as temporary:
+            save_file(state, temporary)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
 """Step 2: the frozen branch's features and the log-mel of every 6 s chunk, computed once.
 
-    python recipes/mini/semantic_features.py WORK_DIR WHISPER_TINY_EN_MODEL_BIN
+    python -m recipes.mini.semantic_features WORK_DIR WHISPER_TINY_EN_MODEL_BIN
 
 Reads what step 1 wrote. Writes `ssl.safetensors` (the encoder's weights under our names) and,
 shard by shard, `features_NNN.npz`: semantic (chunks, 300, 384) and mel (chunks, 80, 600), both
@@ -18,6 +18,7 @@ import soxr
 import torch
 from safetensors.torch import load_file, save_file
 
+from fireredtts2.atomic_file import atomic_path
 from fireredtts2.codec.codec import CHUNK_SAMPLES
 from fireredtts2.codec.encoder import WhisperEncoder
 from fireredtts2.codec.mel import LogMel
@@ -73,10 +74,12 @@ def shard_features(
 def main(work_dir: str, whisper_model: str) -> None:
     work = Path(work_dir)
     config = EncoderConfig(**settings()["codec"]["ssl"])
-    if not (work / "ssl.safetensors").exists():
-        save_file(encoder_state(whisper_model), work / "ssl.safetensors")
+    weights = work / "ssl.safetensors"
+    if not weights.exists():
+        with atomic_path(weights) as temporary:
+            save_file(encoder_state(whisper_model), temporary)
     encoder = WhisperEncoder(config).eval()
-    encoder.load_state_dict(load_file(work / "ssl.safetensors"))
+    encoder.load_state_dict(load_file(weights))
     mel = LogMel(config.num_mels)
     samples = open_samples(work)
     rows = list(read_index(work).values())

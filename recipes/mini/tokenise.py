@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 
+from fireredtts2.atomic_file import atomic_path
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codebook import rarest_entries_first
@@ -32,7 +33,8 @@ def frozen_codec(work: Path) -> RedCodec:
     if not path.exists():
         state = torch.load(work / "codec_stage1.pt", weights_only=True)["generator"]
         state = {name: value.contiguous() for name, value in rarest_entries_first(state).items()}
-        save_file(state, path)
+        with atomic_path(path) as temporary:
+            save_file(state, temporary)
     codec = build_codec(work).eval()
     codec.load_state_dict(load_file(path))
     return codec

@@ -18,6 +18,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from fireredtts2.atomic_file import atomic_path
 from fireredtts2.audio import resample
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
@@ -86,7 +87,8 @@ def main(work_dir: str, pronunciations: str = PRONUNCIATIONS) -> None:
         clips += heard_clips(mine, units)
     # By CTC alone: where sounds begin and end does not matter here.
     model = trained_by_ctc(clips, NUM_STEPS, HIDDEN_DIM, NUM_BLOCKS)
-    torch.save(model.state_dict(), target)
+    with atomic_path(target) as temporary:
+        torch.save(model.state_dict(), temporary)
 
 
 if __name__ == "__main__":

@@ -28,3 +28,7 @@ def test_the_shipped_weights_become_the_start(tmp_path):
         module.load_state_dict(state)
     with pytest.raises(SystemExit, match="choose an empty folder"):
         go_on.main(str(work), str(model))
+    (work / "codec_frozen.safetensors").unlink()
+    with pytest.raises(SystemExit, match="llm_start"):
+        go_on.main(str(work), str(model))
+    assert [path.name for path in work.iterdir()] == ["llm_start.safetensors"]

@@ -1,7 +1,11 @@
 """The rarest entries move to index 0, and codes follow."""
 
+from pathlib import Path
+
+import pytest
 import torch
 
+from recipes.mini import tokenise
 from recipes.mini.tokenise import clip_codes, rarest_entries_first
 from tests import tiny
 
@@ -28,3 +32,17 @@ def test_chunks_of_a_clip_join_and_end_with_it():
     assert result["frames"].tolist() == [81, 10]
     assert (result["codes"][:, 75:81] == codes[1, :, :6]).all()
     assert (result["codes"][:, 81:] == codes[2, :, :10]).all()
+
+
+def test_a_cut_leaves_no_half_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    """The next step would take it for whole."""
+    torch.save({"generator": tiny.codec().state_dict()}, tmp_path / "codec_stage1.pt")
+
+    def cut(state: dict, path: Path) -> None:
+        Path(path).write_bytes(b"half")
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(tokenise, "save_file", cut)
+    with pytest.raises(KeyboardInterrupt):
+        tokenise.frozen_codec(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["codec_stage1.pt"]
