@@ -59,7 +59,13 @@ class CodecData:
         return min(CHUNK_SAMPLES_OUT, self.clips[clip]["samples"] - chunk * CHUNK_SAMPLES_OUT)
 
     def batches(self, size: int, seed: int) -> Iterator[CodecBatch]:
-        """Endless shuffled batches; the same seed gives the same ones."""
+        """Endless shuffled batches; the same seed gives the same ones.
+
+        Raises:
+            ValueError: fewer chunks than in a batch.
+        """
+        if len(self.items) < size:
+            raise ValueError(f"batches of {size} chunks need as many; there are {len(self.items)}")
         rng = np.random.default_rng(seed)
         while True:
             order = rng.permutation(len(self.items))

@@ -5,13 +5,14 @@
 Trains the aligner on the first features files (or loads `align_model.pt`), then writes for every
 features file an `align_NNN.npz`: clip ids; units, the text of each clip as the model reads it;
 offsets (clips + 1,) into unit_index (frames,) int16, one clip after the other; confidence (clips,);
-left_out, the ids of clips that could not be aligned.
+left_out and left_out_units, the ids and texts of clips that could not be aligned.
 A later run adds the files that are missing, or whose units are not what the text front end now
 gives.
 """
 
 from __future__ import annotations
 
+import math
 import random
 import sys
 import time
@@ -25,6 +26,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.nn.utils.rnn import pad_sequence
 
+from fireredtts2.atomic_file import atomic_path
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.english.number_words import Reading
 from fireredtts2.normalize import normalize
@@ -135,7 +137,13 @@ def border_loss(model: CtcAligner, clips: list[Clip], classes: dict[int, np.ndar
 def train(
     model: CtcAligner, loss: Callable[[list[Clip]], Tensor], clips: list[Clip], num_steps: int
 ) -> float:
-    """Takes steps of falling size and returns the mean loss of the last tenth of them."""
+    """Takes steps of falling size and returns the mean loss of the last tenth of them.
+
+    Raises:
+        ValueError: there are no clips.
+    """
+    if not clips:
+        raise ValueError("no clip to learn the alignment from: none that is not held out has units")
     rng = random.Random(0)
     optimizer = torch.optim.Adam(model.parameters(), LEARNING_RATE, betas=(0.9, 0.98))
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, LEARNING_RATE, num_steps)
@@ -174,7 +182,7 @@ def align(model: CtcAligner, clips: list[Clip]) -> Iterator[tuple[Clip, np.ndarr
 
 @torch.inference_mode()
 def error_rate(model: CtcAligner, clips: list[Clip]) -> float:
-    """Wrong, missing and extra sounds of a greedy reading, in parts of the sounds."""
+    """Wrong, missing and extra sounds of a greedy reading, in parts of the sounds; NaN of none."""
     errors, total = 0, 0
     for batch in _batches(clips, random.Random(0)):
         log_probs, _ = log_probs_of(model, batch)
@@ -182,7 +190,7 @@ def error_rate(model: CtcAligner, clips: list[Clip]) -> float:
             classes = sound_classes(clip.units)
             errors += sound_errors(row[: len(clip.features)], classes)
             total += len(classes)
-    return errors / total
+    return errors / total if total else math.nan
 
 
 def split(clips: list[Clip]) -> tuple[list[Clip], list[Clip]]:
@@ -227,9 +235,12 @@ def is_up_to_date(target: Path, units: dict[int, str]) -> bool:
     if not target.exists():
         return False
     file = np.load(target)
+    left_out = file["left_out"].tolist()
+    # Files of an earlier version do not have these texts: they are looked at again.
+    texts = file["left_out_units"].tolist() if "left_out_units" in file else [""] * len(left_out)
     done = dict(zip(file["clip"].tolist(), file["units"].tolist(), strict=True))
-    clips = {*done, *file["left_out"].tolist()}
-    return clips == {c for c in units if units[c]} and all(units[c] == done[c] for c in done)
+    done |= dict(zip(left_out, texts, strict=True))
+    return done == {clip: text for clip, text in units.items() if text}
 
 
 def write_alignment(target: Path, model: CtcAligner, clips: list[Clip]) -> None:
@@ -237,6 +248,8 @@ def write_alignment(target: Path, model: CtcAligner, clips: list[Clip]) -> None:
     if not found:
         raise ValueError(f"{target.name}: no clip reaches a confidence of {MIN_CONFIDENCE}")
     found.sort(key=lambda row: row[0].id)
+    aligned = {clip.id for clip, _, _ in found}
+    others = sorted({clip.id: clip.units for clip in clips if clip.id not in aligned}.items())
     indices = [unit_at(starts, frame_centres(clip.num_frames)) for clip, starts, _ in found]
     partial = target.with_suffix(".part.npz")
     np.savez(
@@ -246,7 +259,8 @@ def write_alignment(target: Path, model: CtcAligner, clips: list[Clip]) -> None:
         offsets=np.cumsum([0, *map(len, indices)]),
         unit_index=np.concatenate(indices),
         confidence=np.array([confidence for _, _, confidence in found], np.float32),
-        left_out=np.array(sorted({clip.id for clip in clips} - {row[0].id for row in found})),
+        left_out=np.array([clip for clip, _ in others], np.int64),
+        left_out_units=np.array([text for _, text in others], str),
     )
     partial.rename(target)
     sure = np.mean([confidence for _, _, confidence in found])
@@ -262,7 +276,8 @@ def main(work_dir: str, pronunciations: str = PRONUNCIATIONS) -> None:
     weights = work / "align_model.pt"
     if not weights.exists():
         clips = [clip for p in paths[:TRAINING_FILES] for clip in read_clips(p, rows, units, audio)]
-        torch.save(train_aligner(clips).state_dict(), weights)
+        with atomic_path(weights) as temporary:
+            torch.save(train_aligner(clips).state_dict(), temporary)
     model = CtcAligner().eval()
     model.load_state_dict(torch.load(weights, weights_only=True))
     for path in paths:

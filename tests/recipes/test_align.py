@@ -18,6 +18,7 @@ from fireredtts2.proofing.ctc_aligner import (
     best_path,
     sound_classes,
 )
+from fireredtts2.training.corpus import is_held_out
 from recipes.mini import align
 from recipes.mini.unit_times import (
     MIN_PAUSE_STEPS,
@@ -241,6 +242,31 @@ def test_a_second_run_writes_only_what_changed(
     Path(pronunciations).write_bytes(gzip.compress("bat BÆD\ntab TÆB\n".encode()))
     align.main(str(tmp_path), pronunciations)
     assert align.load_alignments(tmp_path)[0][0] == "BÆD"
+
+
+def test_a_clip_that_was_left_out_is_looked_at_again_when_it_reads_otherwise(
+    tmp_path: Path,
+    corpus: dict[int, list[int]],
+    pronunciations: str,
+    monkeypatch: pytest.MonkeyPatch,
+):
+    clips = clips_of(tmp_path, pronunciations)[:3]
+    sure = [(clips[0], np.zeros(len(clips[0].units)), 0.9)]
+    monkeypatch.setattr(align, "align", lambda model, clips: iter(sure))
+    target = tmp_path / "align_000.npz"
+    align.write_alignment(target, CtcAligner(), clips)
+    units = {clip.id: clip.units for clip in clips}
+    assert align.is_up_to_date(target, units)
+    assert not align.is_up_to_date(target, units | {clips[1].id: "TÆD"})
+
+
+def test_nothing_to_learn_from_is_named_and_nothing_held_out_is_no_error(
+    tmp_path: Path, corpus: dict[int, list[int]], pronunciations: str
+):
+    clips = [clip for clip in clips_of(tmp_path, pronunciations) if not is_held_out(clip.id)]
+    assert np.isnan(align.error_rate(align.trained_by_ctc(clips[:2], 1, 8, 1), []))
+    with pytest.raises(ValueError, match="no clip to learn the alignment from"):
+        align.train(CtcAligner(), lambda batch: torch.zeros(()), [], 3)
 
 
 def test_says_so_when_nothing_can_be_aligned(

@@ -344,6 +344,11 @@ def test_data_keeps_held_out_clips_apart(work):
     assert np.allclose(batch.audio[0].numpy(), sound, atol=1e-6)
 
 
+def test_fewer_chunks_than_in_a_batch_are_named(work):
+    with pytest.raises(ValueError, match="batches of 2 chunks need as many; there are 1"):
+        next(CodecData(work, CROP_FRAMES).batches(2, seed=0))
+
+
 def test_a_cut_run_goes_on_where_it_stood(work, tmp_path, monkeypatch: pytest.MonkeyPatch):
     widths, steps = set(), []
     start, step = StageOne.start_quantizing, StageOne.step
