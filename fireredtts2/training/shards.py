@@ -12,7 +12,7 @@ import json
 from bisect import bisect_right
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
+from itertools import accumulate, count
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +100,6 @@ class ShardWriter:
         self._folder, self._split, self._shard_samples = Path(folder), split, shard_samples
         self._folder.mkdir(parents=True, exist_ok=True)
         shards = [Shard(path) for path in shard_paths(self._folder, split)]
-        self._num_shards = len(shards)
         self.written = {row["id"] for shard in shards for row in shard.rows}
         self._pending: list[Sample] = []
 
@@ -123,7 +122,7 @@ class ShardWriter:
         """Writes what is pending."""
         if not self._pending:
             return
-        path = self._folder / f"{self._split}-{self._num_shards:05d}.safetensors"
+        path = self._first_free_path()
         segments = [segment for sample in self._pending for segment in sample.segments]
         lengths = [segment.codes.shape[1] for segment in segments]
         tensors = {
@@ -133,8 +132,13 @@ class ShardWriter:
         metadata = {"format": FORMAT, "version": str(VERSION), "samples": _rows(self._pending)}
         with atomic_path(path) as temporary:
             write_state(temporary, tensors, metadata)
-        self._num_shards += 1
         self._pending.clear()
+
+    def _first_free_path(self) -> Path:
+        # NOTE: not the number of shards: a damaged one may have been removed from among them; in
+        # its place the samples stand in the order that they had.
+        paths = (self._folder / f"{self._split}-{n:05d}.safetensors" for n in count())
+        return next(path for path in paths if not path.exists())
 
     def __enter__(self) -> ShardWriter:
         return self
@@ -162,7 +166,9 @@ class Shard:
             self.rows: list[dict[str, Any]] = json.loads(metadata["samples"])
         except (SafetensorError, OSError, KeyError, ValueError) as error:
             raise ValueError(
-                f"{path}: a damaged shard, or none ({error}); prepare it again"
+                f"{path}: a damaged shard, or none ({error}). Where it is still being prepared, "
+                "remove it and go on; a finished data set has to be prepared again in an empty "
+                "folder"
             ) from None
         self._offsets = offsets
 

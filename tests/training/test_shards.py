@@ -86,6 +86,19 @@ def test_a_cut_writer_goes_on_after_the_last_whole_shard(tmp_path: Path):
     assert [one.id for one in split] == [one.id for one in samples]
 
 
+def test_a_shard_that_was_removed_is_written_again_in_its_place(tmp_path: Path):
+    samples = [sample(number, 2) for number in range(8)]
+    write(tmp_path, samples, 2)
+    for number in (1, 2):
+        (tmp_path / f"train-0000{number}.safetensors").unlink()
+    writer = ShardWriter(tmp_path, "train", 2)
+    for one in samples:
+        if one.id not in writer.written:
+            writer.add(one)
+    split = write_index(tmp_path, INFO).split("train")
+    assert [one.id for one in split] == [one.id for one in samples]
+
+
 def test_splits_lie_side_by_side(tmp_path: Path):
     for name, number in (("train", 1), ("validation", 2)):
         with ShardWriter(tmp_path, name) as writer:
