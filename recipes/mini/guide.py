@@ -33,7 +33,7 @@ from fireredtts2.training.run import run, save
 from fireredtts2.training.train_guidance import BareTrainer, GuidanceConfig, GuidanceTrainer
 from fireredtts2.training.train_llm import CONVERSATION
 from recipes.mini.export import stored, write_llm
-from recipes.mini.settings import settings
+from recipes.mini.settings import run_settings, settings
 from recipes.mini.train_llm import MODEL, build_model, load_clips, text_marks
 
 log = logging.getLogger(__name__)
@@ -98,8 +98,8 @@ def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     def batches(seed: int) -> Iterator[GuidedBatch]:
         return guided_batches(composer, config.rows_per_step, max_rows, CONVERSATION, seed)
 
-    config = GuidanceConfig(**settings()["guide"])
-    bare_config = replace(config, seed=config.seed + 1, **settings()["guide_bare"])
+    config = run_settings(GuidanceConfig, "guide")
+    bare_config = replace(config, **{"seed": config.seed + 1, **settings()["guide_bare"]})
     start, shipped = work / UNGUIDED, folder.path / SHIPPED  # what ships may be guided already
     if not start.exists():
         with atomic_path(start) as temporary:

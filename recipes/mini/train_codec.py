@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import logging
 import sys
-from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -18,7 +17,7 @@ from safetensors.torch import load_file
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import CodecConfig
 from fireredtts2.training.train_codec import CodecTrainConfig, train
-from recipes.mini.settings import settings
+from recipes.mini.settings import run_settings, settings
 
 
 def build_codec(work: Path) -> RedCodec:
@@ -28,12 +27,11 @@ def build_codec(work: Path) -> RedCodec:
     return codec
 
 
-def main(work_dir: str, seconds: str = "inf") -> None:
+def main(work_dir: str, seconds: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work = Path(work_dir)
     torch.manual_seed(0)
-    config = CodecTrainConfig(**settings()["train_codec"])
-    config = replace(config, max_seconds=float(seconds))
+    config = run_settings(CodecTrainConfig, "train_codec", seconds)
     train(build_codec(work), work, config, work / "codec_stage1.pt")
 
 

@@ -26,7 +26,7 @@ from fireredtts2.training.corpus import is_held_out, read_codes, read_index
 from fireredtts2.training.llm_data import NUM_TAGS, Clip, Composer, TextMarks
 from fireredtts2.training.train_llm import LlmTrainConfig, LlmTrainer, train
 from recipes.mini.align import load_alignments
-from recipes.mini.settings import settings
+from recipes.mini.settings import run_settings, settings
 
 MODEL = Path(__file__).parents[2] / "fireredtts2" / "models" / "mini"
 SPELT_CLIPS = 0.12  # share of clips heard a second time with some words spelt by letters
@@ -78,13 +78,11 @@ def build_model(tokenizer: TextTokenizer, start: Path | None = None) -> DualTran
     return model
 
 
-def main(work_dir: str, seconds: str = "inf") -> None:
+def main(work_dir: str, seconds: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work, out = Path(work_dir), Path(work_dir) / "llm.pt"
     tokenizer = TextTokenizer.from_folder(MODEL / "tokenizer")
-    values = settings()["train_llm"]
-    values |= {name: tuple(v) for name, v in values.items() if isinstance(v, list)}
-    config = replace(LlmTrainConfig(**values), max_seconds=float(seconds))
+    config = run_settings(LlmTrainConfig, "train_llm", seconds)
     start = work / "llm_start.safetensors"
     model = build_model(tokenizer, start if start.exists() else None)
     clips = load_clips(work, tokenizer)
