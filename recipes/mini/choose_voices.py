@@ -3,9 +3,10 @@
     python -m recipes.mini.choose_voices WORK_DIR [MODEL_DIR]
 
 Every clip that may be a prompt is decoded and compared with recordings of its voice that were never
-trained on; with the nearest few the model speaks some sentences, and the clip after which they are
-most like the voice, with the fewest wrong words, replaces the one that `export` wrote. Needs the
-evaluation extra. The sentences are none of the evaluation's.
+trained on, and that the evaluation does not compare with; with the nearest few the model speaks
+some sentences, and the clip after which they are most like the voice, with the fewest wrong words,
+replaces the one that `export` wrote. Needs the evaluation extra. The sentences are none of the
+evaluation's.
 """
 
 from __future__ import annotations
@@ -22,8 +23,10 @@ import torch
 
 from fireredtts2 import FireRedTTS2
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
+from fireredtts2.evaluation.corpus import MIN_RECORDING_S
 from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.metrics import ErrorCount, pooled, word_errors
+from fireredtts2.evaluation.profiles import RECORDINGS_PER_VOICE
 from fireredtts2.evaluation.speaker import VoiceProfile
 from fireredtts2.training.corpus import (
     PCM_SCALE,
@@ -40,7 +43,6 @@ from recipes.mini.train_llm import MODEL
 
 log = logging.getLogger(__name__)
 RECORDINGS = 12  # of a voice, to compare with
-MIN_RECORDING_S = 2
 CANDIDATES = 30  # clips of a voice that are decoded
 FINALISTS = 5  # of these, the ones that the model speaks with
 SENTENCES = (
@@ -70,7 +72,11 @@ class Chooser:
             self.rows[row["speaker"]].append(row)
 
     def best(self, speaker: str) -> Voice:
-        """The voice by its best clip."""
+        """The voice by its best clip.
+
+        Raises:
+            ValueError: the corpus has too few recordings of it, or none that may be a prompt.
+        """
         own = np.stack([self._embedding(self._recording(r)) for r in self._recordings(speaker)])
         profile = VoiceProfile(speaker, own, "recordings")
         near = []
@@ -78,6 +84,8 @@ class Chooser:
             voice = self._voice(row)
             audio = self.tts.codec.decode(self._heard(voice)[None])[0].numpy()
             near.append((profile.similarity(self._embedding(audio)), row["id"], voice))
+        if not near:
+            raise ValueError(f"{speaker}: no clip in the corpus that may be its prompt")
         near.sort(key=lambda one: -one[0])
         scored = [(self._score(voice, profile), voice) for _, _, voice in near[:FINALISTS]]
         score, voice = max(scored, key=lambda one: one[0])
@@ -102,8 +110,15 @@ class Chooser:
 
     def _recordings(self, speaker: str) -> list[Row]:
         long = MIN_RECORDING_S * OUTPUT_RATE_HZ
-        held_out = [r for r in self.rows[speaker] if is_held_out(r["id"]) and r["samples"] > long]
-        return held_out[:RECORDINGS]
+        held_out = [r for r in self.rows[speaker] if is_held_out(r["id"]) and r["samples"] >= long]
+        # NOTE: the first are the evaluation's, which must not judge by what was chosen by.
+        chosen = held_out[RECORDINGS_PER_VOICE:][:RECORDINGS]
+        if not chosen:
+            raise ValueError(
+                f"{speaker}: the corpus has {len(held_out)} held-out recordings of this voice; "
+                f"more than {RECORDINGS_PER_VOICE} are needed: the first are the evaluation's"
+            )
+        return chosen
 
     def _candidates(self, speaker: str) -> Iterator[Row]:
         fitting = [r for r in self.rows[speaker] if may_be_prompt(r) and r["id"] in self.codes]

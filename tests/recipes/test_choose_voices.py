@@ -5,7 +5,9 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
+from fireredtts2.evaluation.corpus import HeldOutClip, recordings_of
 from fireredtts2.evaluation.judges import Judges
+from fireredtts2.evaluation.profiles import RECORDINGS_PER_VOICE
 from fireredtts2.evaluation.speaker import VoiceProfile
 from recipes.mini import choose_voices
 from recipes.mini.choose_voices import ERROR_WEIGHT, SENTENCES, Chooser
@@ -59,6 +61,19 @@ def test_wrong_words_weigh_beside_the_likeness(heard: list[str]) -> None:
 )
 def test_which_clips_may_be_prompts(change: dict, may: bool) -> None:
     assert may_be_prompt(ROW | change) == may
+
+
+def test_recordings_are_none_of_the_evaluations() -> None:
+    chooser = object.__new__(Chooser)
+    rows = [ROW | {"id": 100 * n, "seconds": 4.0} for n in range(15)]
+    chooser.rows = {"af_heart": rows, "af_bella": rows[:10]}
+    held_out = [HeldOutClip(r["id"], "af_heart", "talk", "", r["seconds"], b"") for r in rows]
+    judged = recordings_of("af_heart", held_out, RECORDINGS_PER_VOICE)
+    chosen = chooser._recordings("af_heart")
+    assert len(chosen) == 5
+    assert not {clip.id for clip in judged} & {row["id"] for row in chosen}
+    with pytest.raises(ValueError, match="af_bella: the corpus has 10 held-out recordings"):
+        chooser.best("af_bella")
 
 
 def test_only_the_corpus_voices_are_chosen_anew() -> None:

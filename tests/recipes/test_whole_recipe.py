@@ -221,6 +221,7 @@ def check_chosen_voices(work: Path, model: Path, monkeypatch: pytest.MonkeyPatch
 
     judges = Judges(FakeTranscriber([]), str.lower, Listener())
     monkeypatch.setattr(Judges, "load", lambda: judges)
+    monkeypatch.setattr(choose_voices, "RECORDINGS_PER_VOICE", 2)  # of four
     monkeypatch.setattr(choose_voices.Chooser, "_score", score)
     choose_voices.main(str(work), str(model))
     voice = FireRedTTS2(model, device="cpu").voices.get("bm_two")
