@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 import tarfile
 from collections.abc import Callable, Iterable, Mapping
@@ -82,6 +83,9 @@ def main(corpus_dir: str, work_dir: str) -> None:
     paths = sorted(Path(corpus_dir).glob("shard_*.tar"))
     if not paths:
         raise ValueError(f"{corpus_dir}: no shard_*.tar in this folder; it is not the corpus")
+    for path in paths:
+        if not re.fullmatch(r"shard_\d{3}\.tar", path.name):
+            raise ValueError(f"{path}: later steps name their files by three digits: shard_NNN.tar")
     work.mkdir(parents=True, exist_ok=True)
     append_shards(work, {path.name: partial(read_shard, path) for path in paths})
 

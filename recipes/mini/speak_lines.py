@@ -35,6 +35,8 @@ LINES = Path(__file__).parent / "conversations.txt"
 FIRST_SHARD = 100  # above every shard of the corpus's own
 CLIPS_PER_SHARD = 200
 LEVEL_DBFS = -21.0  # as the corpus's own clips
+KIND = "conversation"  # of the clips that this step plans
+SPEAKER_PREFIX = "voice"  # of the speakers that `speak_voices` plans
 VOICE_KEYS = ("speaker", "style", "speed")
 
 
@@ -48,16 +50,27 @@ def corpus_rows(corpus: Path) -> list[Row]:
     """The metadata of every clip of the corpus's own shards.
 
     Raises:
-        ValueError: there are none.
+        ValueError: there are none, or one has a number that is kept for spoken shards.
     """
     rows: list[Row] = []
     for path in sorted(corpus.glob("shard_*.tar")):
+        with tarfile.open(path) as tar:
+            found = read_metadata(tar)
         if _number(path) < FIRST_SHARD:
-            with tarfile.open(path) as tar:
-                rows += read_metadata(tar)
+            rows += found
+        elif not all(map(is_spoken, found)):
+            raise ValueError(
+                f"{path}: numbers from {FIRST_SHARD} on are those of shards that a teacher spoke; "
+                "give this one a lower number"
+            )
     if not rows:
         raise ValueError(f"{corpus}: no shard_NNN.tar to draw voices from")
     return rows
+
+
+def is_spoken(row: Row) -> bool:
+    """Whether this step, or `speak_voices`, planned a clip."""
+    return row["kind"] == KIND or row["speaker"].startswith(SPEAKER_PREFIX)
 
 
 def planned_rows(lines: list[str], voices: list[Row]) -> list[Row]:
@@ -68,7 +81,7 @@ def planned_rows(lines: list[str], voices: list[Row]) -> list[Row]:
     for place, text in enumerate(order):
         voice = rng.choice(voices)
         id = clip_id(place, FIRST_SHARD, CLIPS_PER_SHARD)
-        row = {"id": id, "kind": "conversation", "text": text}
+        row = {"id": id, "kind": KIND, "text": text}
         rows.append(row | {key: voice[key] for key in VOICE_KEYS})
     return rows
 

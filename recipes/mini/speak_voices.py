@@ -19,7 +19,7 @@ import sys
 from pathlib import Path
 
 from fireredtts2.training.corpus import Row
-from recipes.mini.speak_lines import clip_id, corpus_rows, speak_part
+from recipes.mini.speak_lines import SPEAKER_PREFIX, clip_id, corpus_rows, speak_part
 
 ENGLISH = (
     *("af_alloy", "af_aoede", "af_bella", "af_heart", "af_jessica", "af_kore", "af_nova"),
@@ -33,6 +33,7 @@ OTHERS = (
     *("zf_xiaoni", "zf_xiaoxiao", "zf_xiaoyi", "zm_yunjian", "zm_yunxi", "zm_yunxia"),
     "zm_yunyang",
 )
+SENTENCES = "sentences.jsonl.xz"
 NUM_SPEAKERS = 200
 CLIPS_PER_SPEAKER = 3
 SHARE_BEYOND = 0.3  # of speakers who lie beyond a voice
@@ -53,10 +54,20 @@ def style_of(rng: random.Random) -> str:
 
 
 def planned_rows(sentences: list[Row]) -> list[Row]:
-    """What each clip says, and in whose voice; the same sentences give the same plan."""
+    """What each clip says, and in whose voice; the same sentences give the same plan.
+
+    Raises:
+        ValueError: too few sentences.
+    """
+    needed = NUM_SPEAKERS * CLIPS_PER_SPEAKER
+    if len(sentences) < needed:
+        raise ValueError(
+            f"{len(sentences)} sentences of {SENTENCES} are not said by any shard; {NUM_SPEAKERS} "
+            f"speakers need {needed}"
+        )
     rng = random.Random(0)
     styles = [style_of(rng) for _ in range(NUM_SPEAKERS)]
-    chosen = rng.sample(sentences, NUM_SPEAKERS * CLIPS_PER_SPEAKER)
+    chosen = rng.sample(sentences, needed)
     rows = []
     for place, sentence in enumerate(chosen):
         speaker = place % NUM_SPEAKERS
@@ -65,7 +76,7 @@ def planned_rows(sentences: list[Row]) -> list[Row]:
                 "id": clip_id(place, FIRST_SHARD, CLIPS_PER_SHARD),
                 "kind": sentence["kind"],
                 "text": sentence["text"],
-                "speaker": f"voice{speaker:03d}",
+                "speaker": f"{SPEAKER_PREFIX}{speaker:03d}",
                 "style": styles[speaker],
                 "speed": round(rng.uniform(0.9, 1.1), 3),
             }
@@ -74,9 +85,16 @@ def planned_rows(sentences: list[Row]) -> list[Row]:
 
 
 def unspoken(corpus: Path) -> list[Row]:
-    """The sentences that no clip of the corpus says."""
+    """The sentences that no clip of the corpus says.
+
+    Raises:
+        ValueError: there are no shards, or no file of sentences beside them.
+    """
     last = max(row["id"] for row in corpus_rows(corpus))
-    lines = lzma.decompress((corpus / "sentences.jsonl.xz").read_bytes()).decode().splitlines()
+    path = corpus / SENTENCES
+    if not path.exists():
+        raise ValueError(f"{path}: no such file; it has the sentences that are to be spoken")
+    lines = lzma.decompress(path.read_bytes()).decode().splitlines()
     return [r for r in map(json.loads, lines) if r["id"] > last and r["kind"] in KINDS]
 
 

@@ -83,7 +83,10 @@ def test_a_cut_run_goes_on_after_the_last_whole_shard(
     assert (work / "audio_24k.i16").stat().st_size == 3 * 2 * SECONDS * RATE_HZ
 
 
-def test_a_folder_without_shards_is_named(corpus: Path, work: Path):
+def test_a_folder_without_shards_and_a_shard_of_four_digits_are_named(corpus: Path, work: Path):
     with pytest.raises(ValueError, match=r"no shard_\*\.tar in this folder"):
+        decode_corpus.main(str(corpus), str(work))
+    write_shard(corpus, 1000, [200])
+    with pytest.raises(ValueError, match=r"shard_1000\.tar: .*three digits"):
         decode_corpus.main(str(corpus), str(work))
     assert not work.exists()

@@ -111,6 +111,12 @@ def test_a_folder_without_shards_is_named(tmp_path: Path):
         speak_lines.main(str(tmp_path), f"{__name__}:teacher")
 
 
+def test_a_shard_of_ones_own_among_the_spoken_ones_is_named(corpus: Path):
+    (corpus / "shard_001.tar").rename(corpus / "shard_100.tar")
+    with pytest.raises(ValueError, match=r"shard_100\.tar: numbers from 100 on"):
+        speak(corpus)
+
+
 def test_the_lines_are_none_of_the_evaluations():
     """Not one run of five words is shared, and every sign is one that the front end knows."""
     lines = speak_lines.read_lines(speak_lines.LINES)

@@ -65,3 +65,12 @@ def test_weights_sum_to_one_and_no_voice_of_the_evaluation_has_one():
         assert not kept & {voice for voice, _ in parts}
         beyond += any(float(weight) < 0 for _, weight in parts)
     assert 0.2 < beyond / len(by_speaker) < 0.4
+
+
+def test_missing_sentences_are_named(corpus: Path, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(speak_voices, "CLIPS_PER_SPEAKER", 20)
+    with pytest.raises(ValueError, match=r"\d+ sentences of sentences.* 4 speakers need 80"):
+        speak_voices.main(str(corpus), f"{__name__}:teacher")
+    (corpus / "sentences.jsonl.xz").unlink()
+    with pytest.raises(ValueError, match=r"sentences\.jsonl\.xz: no such file"):
+        speak_voices.main(str(corpus), f"{__name__}:teacher")
