@@ -10,6 +10,7 @@ written by `build_tokenizer.py` and `build_pronunciations.py`.
 from __future__ import annotations
 
 import json
+import logging
 import re
 import sys
 from collections import defaultdict
@@ -29,6 +30,7 @@ from fireredtts2.voices import Voice
 from recipes.mini.settings import settings
 from recipes.mini.train_llm import MODEL
 
+log = logging.getLogger(__name__)
 STORED_TYPE = torch.float16
 PROMPT_SECONDS = (3.0, 5.0)
 PROMPT_KINDS = ("talk", "talk2")  # everyday words, which people read where voices are listed
@@ -95,7 +97,16 @@ def voice_clips(work: Path, tokenised: Container[int]) -> dict[str, Row]:
 def write_voices(work: Path, model: Path, codec_id: str) -> None:
     codes = dict(read_codes(work))
     (model / "voices").mkdir(exist_ok=True)
-    for speaker, row in voice_clips(work, codes).items():
+    clips = voice_clips(work, codes)
+    if not clips:
+        log.warning(
+            "%s: no voice is written: no clip of %s s of everyday words (kinds %s) is by a named "
+            "voice, learnt from and tokenised",
+            model,
+            " to ".join(map(str, PROMPT_SECONDS)),
+            ", ".join(PROMPT_KINDS),
+        )
+    for speaker, row in clips.items():
         voice = Voice(
             name=speaker,
             codes=torch.from_numpy(codes[row["id"]]).long(),

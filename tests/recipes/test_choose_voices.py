@@ -1,5 +1,7 @@
 """What a prompt is worth: likeness, less what wrong words weigh."""
 
+import json
+from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
@@ -9,7 +11,7 @@ from fireredtts2.evaluation.corpus import HeldOutClip, recordings_of
 from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.profiles import RECORDINGS_PER_VOICE
 from fireredtts2.evaluation.speaker import VoiceProfile
-from recipes.mini import choose_voices
+from recipes.mini import choose_voices, export
 from recipes.mini.choose_voices import ERROR_WEIGHT, SENTENCES, Chooser
 from recipes.mini.export import may_be_prompt
 from tests.evaluation.fakes import PITCH_HZ, fake_voice
@@ -61,6 +63,14 @@ def test_wrong_words_weigh_beside_the_likeness(heard: list[str]) -> None:
 )
 def test_which_clips_may_be_prompts(change: dict, may: bool) -> None:
     assert may_be_prompt(ROW | change) == may
+
+
+def test_a_model_without_voices_is_warned_of(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "index.jsonl").write_text(json.dumps(ROW | {"kind": "list"}))
+    export.write_voices(tmp_path, tmp_path, "codec")
+    assert "no voice is written" in caplog.text
 
 
 def test_recordings_are_none_of_the_evaluations() -> None:
