@@ -31,6 +31,8 @@ def read_as(kind: type[Kind], path: str | Path, changes: Sequence[str] = ()) -> 
         values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such recipe") from None
+    except IsADirectoryError:
+        raise ValueError(f"{path}: a folder, not a recipe; expected a YAML file") from None
     except (UnicodeDecodeError, yaml.YAMLError) as error:
         raise ValueError(f"{path}: not valid YAML ({error})") from None
     if not isinstance(values, dict):
@@ -112,7 +114,9 @@ def _apply(values: dict[str, Any], change: str, yaml: types.ModuleType) -> None:
     section, dot, key = place.strip().partition(".")
     if not (equals and dot and section and key):
         raise ValueError(f"--set {change!r}: expected section.key=value")
-    inner = values.setdefault(section, {})
+    if values.get(section) is None:  # not there, or without a key
+        values[section] = {}
+    inner = values[section]
     if not isinstance(inner, dict):
         raise ValueError(f"--set {change!r}: {section} is no section")
     try:

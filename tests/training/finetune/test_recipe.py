@@ -65,6 +65,17 @@ def test_faults_are_named(change: str, message: str) -> None:
     assert message in str(error.value)
 
 
+def test_a_folder_is_no_recipe() -> None:
+    with pytest.raises(ValueError, match="a folder, not a recipe"):
+        read_recipe(FOLDER)
+
+
+def test_a_section_without_keys_may_be_set(tmp_path: Path) -> None:
+    path = tmp_path / "own.yaml"
+    path.write_text((FOLDER / "mini-lora.yaml").read_text() + "\nlora:\n")
+    assert read_recipe(path, ["lora.rank=3"]).lora.rank == 3
+
+
 def test_a_missing_key_is_named() -> None:
     with pytest.raises(ValueError, match=r"data\.folder: missing"):
         recipe_from({"data": {}, "run": {"out": "x"}})
