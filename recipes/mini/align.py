@@ -32,7 +32,7 @@ from fireredtts2.english.number_words import Reading
 from fireredtts2.normalize import normalize
 from fireredtts2.pronunciation import Pronouncer
 from fireredtts2.proofing.ctc_aligner import CtcAligner, best_path, sound_classes
-from fireredtts2.training.corpus import is_held_out, open_samples, read_index
+from fireredtts2.training.corpus import Row, is_held_out, open_samples, read_index
 from recipes.mini.unit_times import sound_errors, step_classes, unit_at, unit_starts
 
 PRONUNCIATIONS = "fireredtts2/models/mini/pronunciations.txt.gz"
@@ -76,10 +76,15 @@ def clip_units(rows: dict[int, dict], pronunciations: str) -> dict[int, str]:
     pronouncer = Pronouncer.from_file(pronunciations)
     found = {}
     for clip, row in rows.items():
-        reading = Reading(hundred_and=row["style"].startswith("b"), ordinal_days=False)
-        units = pronouncer.to_units(normalize(row["text"], reading))
+        units = pronouncer.to_units(normalized(row))
         found[clip] = units if len(sound_classes(units)) else ""
     return found
+
+
+def normalized(row: Row) -> str:
+    """A clip's text with numbers and signs as its voice reads them out."""
+    reading = Reading(hundred_and=row["style"].startswith("b"), ordinal_days=False)
+    return normalize(row["text"], reading)
 
 
 def quiet_steps(audio: np.ndarray) -> np.ndarray:

@@ -25,7 +25,7 @@ from fireredtts2.pronunciation import Pronouncer
 from fireredtts2.training.corpus import is_held_out, read_codes, read_index
 from fireredtts2.training.llm_data import NUM_TAGS, Clip, Composer, TextMarks
 from fireredtts2.training.train_llm import LlmTrainConfig, LlmTrainer, train
-from recipes.mini.align import load_alignments
+from recipes.mini.align import load_alignments, normalized
 from recipes.mini.settings import run_settings, settings
 
 MODEL = Path(__file__).parents[2] / "fireredtts2" / "models" / "mini"
@@ -55,7 +55,7 @@ def load_clips(
         clip = Clip(row["speaker"], tokenizer.encode(units), kept, spoken)
         clips += [clip] * times.get(row["kind"], 1)
         if not held_out and rng.random() < SPELT_CLIPS and not any(map(str.isdigit, row["text"])):
-            spelt = pronouncer.to_units(row["text"], spell_probability=SPELT_WORDS, rng=rng)
+            spelt = pronouncer.to_units(normalized(row), spell_probability=SPELT_WORDS, rng=rng)
             clips.append(replace(clip, text_ids=tokenizer.encode(spelt), spoken=None))
     return clips
 

@@ -45,7 +45,7 @@ from recipes.mini.speak_lines import add_file
 from tests.evaluation.fakes import FakeTranscriber
 
 RATE_HZ = 24_000
-TEXTS = ("Good morning to you.", "The kettle is on.", "We shall see.")
+TEXTS = ("Good morning to you.", "The kettle is on, Mr. Hill.", "We shall see.")
 SETTINGS = """
 [codec]
 ssl = { embed_dim = 384, num_layers = 1, num_heads = 6, num_mels = 16 }
@@ -180,6 +180,8 @@ def test_the_steps_fit_together_and_their_model_speaks(
     assert torch.load(work / "llm.pt", weights_only=True)["step"] == 4
     assert steps == {"StageOne": 4, "StageTwo": 2, "LlmTrainer": 4}
     check_clips_that_count_oftener(work)
+    with monkeypatch.context() as patch:
+        check_spelt_copies(work, patch)
     check_chosen_voices(work, model, monkeypatch)
     steps.clear()
     check_guided(work, model)
@@ -287,3 +289,13 @@ def check_clips_that_count_oftener(work: Path) -> None:
     thrice = train_llm.load_clips(work, tokenizer, times={"talk": 3})
     spoken = [clip for clip in once if clip.spoken is not None]
     assert len(thrice) == len(once) + 2 * len(spoken)
+
+
+def check_spelt_copies(work: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With no word spelt, a copy reads what its clip does: "Mr." is read out in both."""
+    monkeypatch.setattr(train_llm, "SPELT_CLIPS", 1.0)
+    monkeypatch.setattr(train_llm, "SPELT_WORDS", 0.0)
+    clips = train_llm.load_clips(work, TextTokenizer.from_folder(train_llm.MODEL / "tokenizer"))
+    for clip, copied in zip(clips[::2], clips[1::2], strict=True):
+        assert copied.spoken is None
+        assert copied.text_ids == clip.text_ids
