@@ -27,8 +27,9 @@ _EMOJI = re.compile(
     "[\U0001f000-\U0001faff\U0001fb00-\U0001fbff\u2600-\u27bf\u2b00-\u2bff\u2190-\u2193\u23e9-\u23fa"
     "\U000e0020-\U000e007f\u20e3]"
 )
+#: A colon or semicolon may be eyes before any mouth; an 8, an x or an equals sign is mostly itself.
 _EMOTICON = re.compile(
-    r"(?<![\w:;])(?:[:;=8xX]'?-?[)(DPpOo3/\\|*]|<3|\^_\^|[xX]D|T_T)(?=[\s.,!?]|$)"
+    r"(?<![\w:;])(?:[:;]'?-?[)(DPpOo3/\\|*]|=-?[)(DPp]|8-\)|<3|\^_\^|[xX]D|T_T)(?=[\s.,!?]|$)"
 )
 
 #: Words drawn out in writing that have a double letter; others get a single one.

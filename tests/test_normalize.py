@@ -100,6 +100,19 @@ def test_numbers_in_any_company(text: str) -> None:
     assert not any(character in "0123456789" for character in normalize(text))
 
 
+def test_every_number_is_said_in_a_sentence() -> None:
+    for number in range(10_001):
+        said = normalize(f"I have {number} cats.")
+        assert said in (f"I have {cardinal(number)} cats.", f"I have {year(number)} cats.")
+
+
+@pytest.mark.parametrize(
+    "faces", [":) Great :-( job ;) =D", "<3 Great :3 job 8-) xD", "Great job :P"]
+)
+def test_faces_are_not_said(faces: str) -> None:
+    assert normalize(faces) == "Great job"
+
+
 @pytest.mark.parametrize(
     "unit", ["a", "ab", "1", "1,", "1-", "1:", "$1", "a.", "A.", "-", "(1) ", "Dr. ", ", "]
 )
