@@ -15,6 +15,16 @@ NUMBER = r"\d{1,3}(?:,\d{3}){1,8}(?:\.\d+)?(?!\d)|\d+(?:\.\d+)?"
 START = r"(?<![\w.,])"
 END = r"(?![\w]|[.,]\d)"
 
+DASH = r"\s?[-–—−]\s?"
+
+#: What a number stands before where no noun follows it: "a $20 for him".
+NO_NOUN = r"(?:for|in|to|a|an|per|each|and|or|on|at|from|of|off|more|less|is|was|by|with|if|as)\b"
+
+SCALES = {
+    "k": "thousand", "K": "thousand", "m": "million", "M": "million", "mn": "million",
+    "b": "billion", "B": "billion", "bn": "billion", "tn": "trillion", "T": "trillion",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class Rule:
