@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import re
 
+from fireredtts2.english import fractions
 from fireredtts2.english import number_words as words
 from fireredtts2.english.number_words import Reading
 from fireredtts2.english.rules import NO_NOUN, NUMBER, START, Rule, replacement, rule
 from fireredtts2.english.units import PER_UNITS, UNITS
 
-_UNIT = "|".join(map(re.escape, UNITS))
+_UNIT_SIGN = rf"(?P<unit>{'|'.join(map(re.escape, UNITS))})(?![\w²³/’'])"
 _QUOTATION_CHARACTERS = 300  # how far back a quotation is looked for
+_NEXT_WORD_CHARACTERS = 12
+_VOWEL_SOUNDS = ("inch", "ounce", "hour", "acre")
 
 
 def _percent(match: re.Match[str], reading: Reading) -> str:
@@ -26,21 +29,51 @@ def _degrees(match: re.Match[str], reading: Reading) -> str:
 
 def _measure(match: re.Match[str], reading: Reading) -> str:
     one, many = UNITS[match["unit"]]
-    amount, rest = match["amount"], match.string[match.end() : match.end() + 12]
-    before_noun = match["article"] and re.match(rf" (?!{NO_NOUN})[a-z]", rest)
-    is_one = amount == "1" or match["joint"] == "-" or before_noun  # "a 5 km run"
-    is_end = match["unit"].endswith(".") and re.match(r"\s*$|\s+[A-Z]", rest)
+    amount = match["amount"]
+    is_one = amount == "1" or _is_before_noun(match)
     spoken = f"{words.decimal(amount, reading)} {one if is_one else many}"
-    return (match["article"] or "") + spoken + ("." if is_end else "")
+    return (match["article"] or "") + spoken + _final_dot(match)
+
+
+def _part_measure(match: re.Match[str], reading: Reading) -> str:
+    """ "1/2 lb" is "one half pound", "3/4 mi" is "three quarters of a mile"."""
+    one, many = UNITS[match["unit"]]
+    is_one = _is_before_noun(match)
+    spoken = fractions.said(match, reading, is_one)
+    if not match["whole"] and fractions.is_proper(match) and match["top"] != "1" and not is_one:
+        spoken += " of an" if one.startswith(_VOWEL_SOUNDS) else " of a"
+    is_many = not is_one and (match["whole"] or not fractions.is_proper(match))
+    return (match["article"] or "") + f"{spoken} {many if is_many else one}" + _final_dot(match)
+
+
+def _is_before_noun(match: re.Match[str]) -> bool:
+    """Whether a measure is the size of something: "a 5 km run", "10-inch"."""
+    rest = match.string[match.end() : match.end() + _NEXT_WORD_CHARACTERS]
+    is_attribute = match["article"] and re.match(rf" (?!{NO_NOUN})[a-z]", rest)
+    return match["joint"] == "-" or bool(is_attribute)
+
+
+def _final_dot(match: re.Match[str]) -> str:
+    """The dot of "ft.", if it ends the sentence as well."""
+    rest = match.string[match.end() : match.end() + _NEXT_WORD_CHARACTERS]
+    is_end = match["unit"].endswith(".") and re.match(r"\s*$|\s+[A-Z]", rest)
+    return "." if is_end else ""
 
 
 def _inches(match: re.Match[str], reading: Reading) -> str:
-    """An inch mark, unless it closes a quotation."""
-    before = match.string[max(0, match.start() - _QUOTATION_CHARACTERS) : match.start()]
-    if before.count('"') % 2:
-        return match[0]
     unit = "inches" if match["article"] is None else "inch"
-    return f"{words.decimal(match['amount'], reading)} {unit}"
+    return _unless_quoted(match, f"{words.decimal(match['amount'], reading)} {unit}")
+
+
+def _part_inches(match: re.Match[str], reading: Reading) -> str:
+    unit = "inches" if match["whole"] else "inch"
+    return _unless_quoted(match, f"{fractions.said(match, reading)} {unit}")
+
+
+def _unless_quoted(match: re.Match[str], spoken: str) -> str:
+    """An inch mark may be one that closes a quotation."""
+    before = match.string[max(0, match.start() - _QUOTATION_CHARACTERS) : match.start()]
+    return match[0] if before.count('"') % 2 else spoken
 
 
 def _height(match: re.Match[str], reading: Reading) -> str:
@@ -60,8 +93,11 @@ RULES: tuple[Rule, ...] = (
         _height,
     ),
     rule(
-        rf"(?P<article>\b[Aa]n? )?{START}(?P<amount>{NUMBER})(?P<joint>[ -]?)(?P<unit>{_UNIT})"
-        r"(?![\w²³/’'])",
+        rf"(?P<article>\b[Aa]n? )?{fractions.FRACTION}(?P<joint>[ -]?){_UNIT_SIGN}", _part_measure
+    ),
+    rule(rf"{fractions.FRACTION}[\"″](?=\s|[.,;:!?)]|$)", _part_inches),
+    rule(
+        rf"(?P<article>\b[Aa]n? )?{START}(?P<amount>{NUMBER})(?P<joint>[ -]?){_UNIT_SIGN}",
         _measure,
     ),
     rule(

@@ -55,6 +55,7 @@ RULES: tuple[Rule, ...] = (
     replacement(r"\b100s\b", "hundreds"),
     replacement(r"\b1,?000s\b", "thousands"),
     *money.RULES,
+    *fractions.MIXED_RULES,
     # what belongs to a number and is joined by a dash
     replacement(
         rf"{START}((?:{NUMBER})(?:%|\s?°?[CF]\b)?){DASH}"
