@@ -25,7 +25,7 @@ def said(match: re.Match[str], reading: Reading, is_one: bool = False) -> str:
         is_one: whether it stands before a noun as one size does: "a three quarter inch pipe".
     """
     top, bottom, whole = int(match["top"]), int(match["bottom"]), match["whole"]
-    if not is_proper(match) and not whole or not _HALF <= bottom <= 100:
+    if (not is_proper(match) and not whole) or not _HALF <= bottom <= 100:
         return f"{words.cardinal(top)} over {words.cardinal(bottom)}"
     part = {_HALF: "half", _QUARTER: "quarter"}.get(bottom, words.ordinal(bottom))
     if top > 1 and not (is_one and bottom == _QUARTER):

@@ -15,15 +15,21 @@ _CURRENCIES = {
     "₹": ("rupee", "rupees", "paisa", "paise"), "₩": ("won", "won", "jeon", "jeon"),
     "₽": ("ruble", "rubles", "kopeck", "kopecks"), "₿": ("bitcoin", "bitcoins", "", ""),
 }  # fmt: skip
-_COUNTRY_DOLLARS = {"US": "US ", "C": "Canadian ", "A": "Australian ", "": ""}
+_COUNTRY_DOLLARS = {
+    "US": "US ", "C": "Canadian ", "CA": "Canadian ", "A": "Australian ", "AU": "Australian ",
+    "HK": "Hong Kong ", "NZ": "New Zealand ", "S": "Singapore ", "": "",
+}  # fmt: skip
 _CURRENCY_CODES = {
     "USD": "US dollars", "EUR": "euros", "GBP": "British pounds", "JPY": "yen",
     "CHF": "Swiss francs", "CAD": "Canadian dollars", "AUD": "Australian dollars",
 }  # fmt: skip
-_SCALE = (
-    r"(?:\s?(?P<scale>hundred|thousand|million|billion|trillion)|(?P<letter>bn|mn|tn|[kKmMbBT]))?\b"
-)
-_MONEY = rf"(?P<country>\bUS|\bC|\bA|)(?P<sign>[$£€¥₹₩₽₿])\s?(?P<amount>{NUMBER})"
+_SCALE_WORDS = "hundred|thousand|million|billion|trillion"
+_SCALE_LETTERS = "bn|mn|tn|[kKmMbBT]"
+_SCALE = rf"(?:[ -]?(?P<scale>{_SCALE_WORDS})|(?P<letter>{_SCALE_LETTERS}))?\b"
+_AMOUNT = rf"(?:{NUMBER})(?:[ -]?(?:{_SCALE_WORDS})|{_SCALE_LETTERS})?"
+_SIGNS = "".join(_CURRENCIES)
+_COUNTRY = "|".join(rf"\b{code}" if code else "" for code in _COUNTRY_DOLLARS)
+_MONEY = rf"(?P<country>{_COUNTRY})(?P<sign>[{_SIGNS}])\s?(?P<amount>{NUMBER})"
 
 
 def _scaled(match: re.Match[str]) -> str:
@@ -62,10 +68,22 @@ def _priced(match: re.Match[str], reading: Reading) -> str:
 RULES: tuple[Rule, ...] = (
     replacement(r"(?<=\d)-(an?)-(?=[a-z])", r" \1 "),
     replacement(r"\bRs\.? ?(?=\d)", "₹"),
+    # signs in an unusual place: "5 €", "$.50", "$-5", "$5 million dollars"
+    replacement(r"(?<=\d),(?=\d\d\s?€)", "."),
+    replacement(
+        rf"(?<![\w.,{_SIGNS}])((?:(?:{NUMBER}){DASH})?{_AMOUNT})\s?([{_SIGNS}])(?![\w{_SIGNS}]|\s?\d)",
+        r"\2\1",
+    ),
+    replacement(
+        rf"\$(?={_AMOUNT} dollars?\b)|£(?={_AMOUNT} pounds?\b)|€(?={_AMOUNT} euros?\b)", ""
+    ),
+    replacement(rf"(?<=[{_SIGNS}])\.(?=\d)", "0."),
+    replacement(rf"([{_SIGNS}])[-−](?=\d)", r"-\1"),
     rule(rf"(?P<sign>[$£€])(?P<first>{NUMBER}){DASH}(?P<amount>{NUMBER}){_SCALE}", _money_range),
     rule(rf"(?<=\b[Aa] ){_MONEY}{_SCALE}(?=[ -][a-z])(?! {NO_NOUN})", _priced),
     replacement(r"(?<![\w)])[-−](?=[$£€]\d)", "minus "),
     replacement(rf"([$£€](?:{NUMBER})[kKmMbB]?){DASH}(?=[$£€]\d)", r"\1 to "),
+    replacement(r"(?<=[A-Za-z])(?<!\b[ACS])(?<!\b(?:US|CA|AU|HK|NZ))(?=[$£€]\d)", " "),
     rule(rf"{_MONEY}{_SCALE}", _money),
     rule(
         rf"{START}(?P<amount>{NUMBER})\s?¢",
