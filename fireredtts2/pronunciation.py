@@ -168,12 +168,8 @@ class Pronouncer:
         for index in reversed(range(len(beside))):
             word = beside[index]
             if isinstance(word, _Word):
-                before, after = _word_at(beside, index - 1), _word_at(beside, index + 1)
                 name = word.text.lower().strip("'")
-                chosen = heteronyms.choose(
-                    name, before.text.lower(), after.text.lower(), after.units
-                )
-                word.units = chosen or word.units
+                word.units = heteronyms.choose(name, _beside(beside, index)) or word.units
 
 
 def letters_for(word: str) -> str:
@@ -202,6 +198,13 @@ def _spell_some(words: list[_Word], probability: float, rng: random.Random | Non
     for word in words:
         if rng.random() < probability:
             word.units = letters_for(word.text.strip("'"))
+
+
+def _beside(tokens: list[_Word | str], index: int) -> heteronyms.Beside:
+    before, after = _word_at(tokens, index - 1), _word_at(tokens, index + 1)
+    earlier = _word_at(tokens, index - 2) if before.text else before
+    earlier_text, before_text, after_text = (w.text.lower() for w in (earlier, before, after))
+    return heteronyms.Beside(earlier_text, before_text, after_text, after.units)
 
 
 def _word_at(tokens: list[_Word | str], index: int) -> _Word:

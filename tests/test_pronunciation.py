@@ -107,6 +107,60 @@ def test_heteronyms(pronouncer: Pronouncer) -> None:
     assert pronouncer.to_units("the pear").split()[0] == from_arpabet("DH AH0")
 
 
+READ, RED = "R IY1 D", "R EH1 D"
+
+
+@pytest.mark.parametrize(
+    ("text", "word", "phones"),
+    [
+        ("That is perfect.", "perfect", "P ER1 F IH2 K T"),
+        ("It is nice and perfect.", "perfect", "P ER1 F IH2 K T"),
+        ("They want to perfect it.", "perfect", "P ER0 F EH1 K T"),
+        ("She uses a pen.", "uses", "Y UW1 Z AH0 Z"),
+        ("It has many uses.", "uses", "Y UW1 S AH0 Z"),
+        ("Tears ran down her face.", "tears", "T IH1 R Z"),
+        ("He tears it up.", "tears", "T EH1 R Z"),
+        ("Their lives changed.", "lives", "L AY1 V Z"),
+        ("My uncle lives in town.", "lives", "L IH1 V Z"),
+        ("The man that lives here.", "lives", "L IH1 V Z"),
+        ("The houses are old.", "houses", "HH AW1 Z AH0 Z"),
+        ("The wound healed.", "wound", "W UW1 N D"),
+        ("She wound the clock.", "wound", "W AW1 N D"),
+        ("The road wound through hills.", "wound", "W AW1 N D"),
+        ("Use a bow and arrow.", "bow", "B OW1"),
+        ("Take a bow.", "bow", "B AW1"),
+        ("We bow to the king.", "bow", "B AW1"),
+        ("They sow seeds.", "sow", "S OW1"),
+        ("Play the bass guitar.", "bass", "B EY1 S"),
+        ("We ate sea bass.", "bass", "B AE1 S"),
+        ("I will segue now.", "segue", "S EH1 G W EY0"),
+        ("A lunch buffet opened.", "buffet", "B AH0 F EY1"),
+        ("Convert the file.", "convert", "K AH0 N V ER1 T"),
+        ("He is a convert.", "convert", "K AA1 N V ER0 T"),
+        ("Please combine them.", "combine", "K AH0 M B AY1 N"),
+        ("Send me your résumé.", "résumé", "R EH1 Z AH0 M EY2"),
+        ("We resume at ten.", "resume", "R IH0 Z UW1 M"),
+        ("She read it.", "read", RED),
+        ("Have you read it?", "read", RED),
+        ("Did she read it?", "read", READ),
+        ("They read it daily.", "read", READ),
+        ("What is it for?", "for", "F AO1 R"),
+        ("It is for you.", "for", "F ER0"),
+        ("The door is close.", "close", "K L OW1 S"),
+        ("They sat so close.", "close", "K L OW1 S"),
+        ("Close the door.", "close", "K L OW1 Z"),
+        ("A refund came.", "refund", "R IY1 F AH2 N D"),
+        ("They conflict, and conflicts hurt.", "conflicts", "K AA1 N F L IH0 K T S"),
+        ("We coordinate it.", "coordinate", "K OW0 AO1 R D AH0 N EY2 T"),
+        ("They are content.", "content", "K AH0 N T EH1 N T"),
+    ],
+)
+def test_heteronyms_in_sentences(pronouncer: Pronouncer, text: str, word: str, phones: str) -> None:
+    place = [piece.strip(".,?").lower() for piece in text.split()].index(word)
+    said = [piece.strip(".,?") for piece in pronouncer.to_units(text).split()]
+    assert said[place] == from_arpabet(phones)
+
+
 def test_capitals(pronouncer: Pronouncer) -> None:
     spelt = sounds("JH IY1", "P IY1", "T IY1")
     assert pronouncer.to_units("a GPT").split(" ", 1)[1] == spelt

@@ -2,19 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from fireredtts2.english import morphology, noun_verb
 from fireredtts2.english.word_sets import word_set
 from fireredtts2.phonemes import VOWEL_UNITS, from_arpabet
 
-_BEFORE_NOUN = word_set(
-    "a an the this that these those my your his her its our their no any some each every another "
-    "of in on with for from by at into new old good bad big small great first last next same "
-    "one two three whose what which"
-)
-_BEFORE_VERB = word_set(
-    "to i you we they will would can could shall should may might must do does did don't doesn't "
-    "didn't can't couldn't won't wouldn't shouldn't i'll you'll we'll they'll he'll she'll let's "
-    "please not never always who and or"
-)
 _BEFORE_PARTICIPLE = word_set(
     "have has had having was were been be being is are i've you've we've they've he's she's it's "
     "already just ever never i'd he'd she'd they'd we'd"
@@ -25,82 +19,126 @@ _LIVE_NOUNS = word_set(
     "ammunition animals animal bait video chat demo session sessions from"
 )
 
-#: word: (as a noun or adjective, as a verb)
-_NOUN_VERB = {
-    word: (from_arpabet(noun), from_arpabet(verb))
-    for word, (noun, verb) in {
-        "use": ("Y UW1 S", "Y UW1 Z"), "close": ("K L OW1 S", "K L OW1 Z"),
-        "house": ("HH AW1 S", "HH AW1 Z"), "excuse": ("IH0 K S K Y UW1 S", "IH0 K S K Y UW1 Z"),
-        "abuse": ("AH0 B Y UW1 S", "AH0 B Y UW1 Z"), "record": ("R EH1 K ER0 D", "R IH0 K AO1 R D"),
-        "records": ("R EH1 K ER0 D Z", "R IH0 K AO1 R D Z"),
-        "present": ("P R EH1 Z AH0 N T", "P R IY0 Z EH1 N T"),
-        "object": ("AA1 B JH EH0 K T", "AH0 B JH EH1 K T"),
-        "project": ("P R AA1 JH EH0 K T", "P R AH0 JH EH1 K T"),
-        "produce": ("P R OW1 D UW0 S", "P R AH0 D UW1 S"),
-        "subject": ("S AH1 B JH IH0 K T", "S AH0 B JH EH1 K T"),
-        "separate": ("S EH1 P R AH0 T", "S EH1 P ER0 EY2 T"),
-        "estimate": ("EH1 S T AH0 M AH0 T", "EH1 S T AH0 M EY2 T"),
-        "permit": ("P ER1 M IH2 T", "P ER0 M IH1 T"), "rebel": ("R EH1 B AH0 L", "R IH0 B EH1 L"),
-        "conduct": ("K AA1 N D AH0 K T", "K AH0 N D AH1 K T"),
-        "conflict": ("K AA1 N F L IH0 K T", "K AH0 N F L IH1 K T"),
-        "contract": ("K AA1 N T R AE2 K T", "K AH0 N T R AE1 K T"),
-        "contrast": ("K AA1 N T R AE0 S T", "K AH0 N T R AE1 S T"),
-        "increase": ("IH1 N K R IY2 S", "IH0 N K R IY1 S"),
-        "decrease": ("D IY1 K R IY2 S", "D IH0 K R IY1 S"),
-        "desert": ("D EH1 Z ER0 T", "D IH0 Z ER1 T"),
-        "insult": ("IH1 N S AH2 L T", "IH0 N S AH1 L T"),
-        "import": ("IH1 M P AO2 R T", "IH2 M P AO1 R T"), "tear": ("T IH1 R", "T EH1 R"),
-        "export": ("EH1 K S P AO0 R T", "IH0 K S P AO1 R T"), "wind": ("W IH1 N D", "W AY1 N D"),
-        "progress": ("P R AA1 G R EH2 S", "P R AH0 G R EH1 S"),
-        "protest": ("P R OW1 T EH2 S T", "P R AH0 T EH1 S T"),
-        "refuse": ("R EH1 F Y UW2 Z", "R IH0 F Y UW1 Z"),
-        "suspect": ("S AH1 S P EH2 K T", "S AH0 S P EH1 K T"),
-        "transfer": ("T R AE1 N S F ER0", "T R AE0 N S F ER1"),
-        "advocate": ("AE1 D V AH0 K AH0 T", "AE1 D V AH0 K EY2 T"),
-        "duplicate": ("D UW1 P L AH0 K AH0 T", "D UW1 P L AH0 K EY2 T"),
-        "graduate": ("G R AE1 JH AH0 W AH0 T", "G R AE1 JH AH0 W EY2 T"),
-    }.items()
-}  # fmt: skip
-
-#: Words of `_NOUN_VERB` that are verbs where nothing beside them tells.
-_MOSTLY_VERBS = frozenset({"use", "close", "refuse", "produce", "excuse", "permit"})
-
 _READ_PAST, _READ_PRESENT = from_arpabet("R EH1 D"), from_arpabet("R IY1 D")
-_LIVE_ADJECTIVE, _LIVE_VERB = from_arpabet("L AY1 V"), from_arpabet("L IH1 V")
+_THIRD_PERSONS = word_set("he she it everyone everybody someone nobody")
+_ASKS = word_set(
+    "do does did don't doesn't didn't can could will would shall should may might must to let make "
+    "makes made help helped see saw watch watched hear heard"
+)
 _LEAD_METAL, _LEAD_VERB = from_arpabet("L EH1 D"), from_arpabet("L IY1 D")
 _THE_STRONG, _THE_WEAK = from_arpabet("DH IY0"), from_arpabet("DH AH0")
 _TO_STRONG, _TO_WEAK = from_arpabet("T UW0"), from_arpabet("T AH0")
+_FOR_STRONG = from_arpabet("F AO1 R")
+_TEAR_NOUN, _TEAR_VERB = from_arpabet("T IH1 R"), from_arpabet("T EH1 R")
+_WOUND_NOUN, _WOUND_VERB = from_arpabet("W UW1 N D"), from_arpabet("W AW1 N D")
+_BASS_MUSIC, _BASS_FISH = from_arpabet("B EY1 S"), from_arpabet("B AE1 S")
+_BOW_KNOT, _BOW_BEND = from_arpabet("B OW1"), from_arpabet("B AW1")
+_SOW_SEEDS, _SOW_PIG = from_arpabet("S OW1"), from_arpabet("S AW1")
+_CONTENT_NOUN = from_arpabet("K AA1 N T EH0 N T")
+_CONTENT_ADJECTIVE = from_arpabet("K AH0 N T EH1 N T")
+
+_PRONOUNS = word_set("i you he she it we they who")
+_DEGREES = word_set("so as very too how quite pretty really get gets got stay stayed came come")
+_AROUND = word_set("up down around round through along tightly back")
+_TIED_BOWS = word_set(
+    "his her my your the a red pink blue white black silk satin ribbon hair cross long violin cello"
+)
 
 
-def choose(word: str, before: str, after: str, after_units: str) -> str | None:
-    """Units of a heteronym.
+@dataclass(frozen=True)
+class Beside:
+    """What stands beside a word: lowercase words of the same phrase, "" where there is none.
 
-    Args:
-        word: the word, lowercase.
-        before, after: the words beside it, lowercase, "" where a sentence begins or ends.
-        after_units: the units of the word after it.
-
-    Returns:
-        The units, or None if the word is said in one way.
+    `earlier` is the word before `before`; `after_units` are the units of `after`.
     """
-    if word in ("the", "to"):
-        before_vowel = after_units[:1] in VOWEL_UNITS if after_units else word == "to"
-        strong, weak = (_THE_STRONG, _THE_WEAK) if word == "the" else (_TO_STRONG, _TO_WEAK)
-        return strong if before_vowel else weak
-    if word == "read":
-        return _READ_PAST if before in _BEFORE_PARTICIPLE else _READ_PRESENT
-    if word == "live":
-        is_adjective = after in _LIVE_NOUNS or before in ("a", "the", "going", "go")
-        return _LIVE_ADJECTIVE if is_adjective and before != "to" else _LIVE_VERB
-    if word == "lead":
-        is_metal = after in ("pipe", "pipes", "paint", "poisoning", "pencil", "acid", "bullet")
-        return _LEAD_METAL if is_metal else _LEAD_VERB
-    if word in _NOUN_VERB:
-        return _NOUN_VERB[word][_is_verb(word, before)]
-    return None
+
+    earlier: str = ""
+    before: str = ""
+    after: str = ""
+    after_units: str = ""
 
 
-def _is_verb(word: str, before: str) -> bool:
-    if before in _BEFORE_NOUN:
-        return False
-    return before in _BEFORE_VERB or word in _MOSTLY_VERBS
+def choose(word: str, beside: Beside) -> str | None:
+    """Units of a heteronym, given in lowercase, or None if the word is said in one way."""
+    if chosen := _CHOICES.get(word):
+        return chosen(beside)
+    return noun_verb.choose(word, beside.before)
+
+
+def _the(beside: Beside) -> str:
+    return _THE_STRONG if beside.after_units[:1] in VOWEL_UNITS else _THE_WEAK
+
+
+def _to(beside: Beside) -> str:
+    is_strong = not beside.after_units or beside.after_units[0] in VOWEL_UNITS
+    return _TO_STRONG if is_strong else _TO_WEAK
+
+
+def _for(beside: Beside) -> str | None:
+    """Full at the end: "what is it for?"."""
+    return None if beside.after else _FOR_STRONG
+
+
+def _read(beside: Beside) -> str:
+    """Past in "have read", "have you read" and "she read", not in "did she read"."""
+    if beside.before in _BEFORE_PARTICIPLE or beside.earlier in ("have", "has", "had"):
+        return _READ_PAST
+    is_past = beside.before in _THIRD_PERSONS and beside.earlier not in _ASKS
+    return _READ_PAST if is_past else _READ_PRESENT
+
+
+def _close(beside: Beside) -> str:
+    is_near = (
+        beside.after in ("to", "by", "friend", "friends", "enough") or beside.before in _DEGREES
+    )
+    return noun_verb.UNITS["close"][not is_near and noun_verb.is_verb("close", beside.before)]
+
+
+def _live(beside: Beside) -> str:
+    is_adjective = beside.after in _LIVE_NOUNS or beside.before in ("a", "the", "going", "go")
+    return noun_verb.UNITS["live"][not is_adjective or beside.before == "to"]
+
+
+def _lead(beside: Beside) -> str:
+    is_metal = beside.after in ("pipe", "pipes", "paint", "poisoning", "pencil", "acid", "bullet")
+    return _LEAD_METAL if is_metal else _LEAD_VERB
+
+
+def _tears(beside: Beside) -> str:
+    return morphology.add_s(_TEAR_VERB if beside.before in ("he", "she", "it") else _TEAR_NOUN)
+
+
+def _wound(beside: Beside) -> str:
+    is_verb = beside.after in _AROUND or beside.before in _PRONOUNS
+    return _WOUND_VERB if is_verb else _WOUND_NOUN
+
+
+def _bass(beside: Beside) -> str:
+    is_fish = beside.after in ("fish", "fishing", "boat", "lake") or beside.before in (
+        "sea", "striped", "largemouth", "smallmouth", "catch", "caught",
+    )  # fmt: skip
+    return _BASS_FISH if is_fish else _BASS_MUSIC
+
+
+def _bow(beside: Beside) -> str:
+    """A bow is tied or shot with; one bows, takes a bow, and stands in the bow of a ship."""
+    is_taken = beside.earlier in ("take", "took", "takes", "taking", "deep", "low")
+    is_bent = beside.after in ("of", "to", "down", "before") or is_taken
+    is_tied = beside.after in ("and", "tie", "ties") or beside.before in _TIED_BOWS
+    return _BOW_KNOT if is_tied and not is_bent else _BOW_BEND
+
+
+def _sow(beside: Beside) -> str:
+    return _SOW_PIG if beside.before in ("a", "the", "old", "big", "mother") else _SOW_SEEDS
+
+
+def _content(beside: Beside) -> str:
+    is_adjective = beside.before in ("am", "is", "are", "was", "were", "be", "i'm", "feel", "felt")
+    return _CONTENT_ADJECTIVE if is_adjective else _CONTENT_NOUN
+
+
+_CHOICES: dict[str, Callable[[Beside], str | None]] = {
+    "the": _the, "to": _to, "for": _for, "read": _read, "close": _close, "live": _live,
+    "lead": _lead,
+    "tears": _tears, "wound": _wound, "bass": _bass, "bow": _bow, "sow": _sow, "content": _content,
+}  # fmt: skip
