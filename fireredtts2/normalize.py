@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 
-from fireredtts2.english import abbreviations, addresses, quantities, times
+from fireredtts2.english import abbreviations, addresses, initials, quantities, times
 from fireredtts2.english.number_words import AMERICAN, Reading, digits
 from fireredtts2.english.rules import Rule, apply, replacement, rule
 from fireredtts2.english.word_sets import word_set
@@ -115,6 +115,7 @@ def normalize(text: str, reading: Reading = AMERICAN) -> str:
     if has_digits:
         text = apply(times.RULES, text, reading)
     text = apply(abbreviations.RULES, text, reading)
+    text = apply(initials.RULES, text, reading)
     if has_digits:
         text = apply(quantities.RULES, text, reading)
     text = apply(_SYMBOL_RULES, text, reading)

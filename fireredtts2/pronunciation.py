@@ -14,7 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from fireredtts2 import punctuation
-from fireredtts2.english import heteronyms, morphology
+from fireredtts2.english import heteronyms, initials, morphology
+from fireredtts2.english.number_words import AMERICAN
+from fireredtts2.english.rules import apply
+from fireredtts2.english.word_sets import word_set
 from fireredtts2.phonemes import from_arpabet
 
 MAX_DERIVATION_DEPTH = 2  # "un" + "help" + "ful" + "ly"
@@ -24,7 +27,6 @@ MAX_WORD_LETTERS = 45  # longer runs of letters are no words
 CACHED_WORDS = 20_000
 
 _TOKEN = re.compile(r"\'?[a-zA-Z]+(?:[\'-][a-zA-Z]+)*\'?|[^a-zA-Z\']+")
-_DOTTED = re.compile(r"(?<![A-Za-z.])(?:[A-Za-z]\.){2,}(\s*$|\s+[A-Z])?")
 _HUMPS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+")
 _LETTER_A = from_arpabet("EY1")
 
@@ -37,8 +39,11 @@ _WEAK_FORMS = {
     }.items()
 }  # fmt: skip
 
+#: "A is for apple", "A and B".
+_AFTER_LETTER = word_set("is was are and or to equals means")
+
 #: In capitals these are letters, though they are words when small.
-_SPELT_CAPITALS = frozenset({"AI", "AM", "EU", "ID", "IT", "PC", "PM", "TV", "UK", "UN", "US"})
+_SPELT_CAPITALS = word_set("AD AI AM CO CT ER EST ET EU ID IT LA MT UK UN US")
 
 
 @dataclass
@@ -94,11 +99,13 @@ class Pronouncer:
         Raises:
             ValueError: a chance without `rng`.
         """
-        tokens = _tokens(_DOTTED.sub(_undot, punctuation.fold(text)))
+        tokens = _tokens(apply(initials.RULES, punctuation.fold(text), AMERICAN))
         words = [token for token in tokens if isinstance(token, _Word)]
         is_shouted = _is_shouted(words)
-        for index, word in enumerate(words):
-            word.units = self._units_of(word.text, is_shouted, is_first=index == 0)
+        for word in words:
+            word.units = self._units_of(word.text, is_shouted)
+        if not is_shouted:
+            _choose_letters(tokens)
         self._choose_heteronyms(tokens)
         if spell_probability > 0:
             _spell_some(words, spell_probability, rng)
@@ -116,12 +123,10 @@ class Pronouncer:
             if letter.isalpha()
         )
 
-    def _units_of(self, text: str, is_shouted: bool, is_first: bool) -> str:
+    def _units_of(self, text: str, is_shouted: bool) -> str:
         bare = text.strip("'")
         if "-" in bare:
             return self._hyphened(bare.split("-"), is_shouted)
-        if not is_shouted and text == "A" and not is_first:
-            return _LETTER_A
         if not is_shouted and (spelt := self._acronym(bare)):
             return spelt
         whole = self._find(text.lower()) or self._find(bare.lower())
@@ -129,11 +134,13 @@ class Pronouncer:
             return whole
         humps = _HUMPS.findall(bare)
         if not is_shouted and len(humps) > 1 and "'" not in bare:  # "iPhone", "GitHub"
-            return " ".join(self._units_of(hump, False, True) for hump in humps)
+            return " ".join(self._units_of(hump, False) for hump in humps)
         return letters_for(bare)
 
     def _acronym(self, text: str) -> str | None:
         """Units of a word in capitals, perhaps with a small s, if it is said letter by letter."""
+        if text in _SPELT_CAPITALS:
+            return self.spell_out(text)
         if len(text) <= MAX_ACRONYM_LETTERS and not re.search("[aeiouy']", text, re.IGNORECASE):
             return None if text.lower() in self._dictionary else self.spell_out(text)  # "pdf"
         capitals = re.sub(r"'?s$", "", text)
@@ -148,10 +155,14 @@ class Pronouncer:
     def _hyphened(self, parts: list[str], is_shouted: bool) -> str:
         """Parts with a space between, but a prefix belongs to its word: "re-enter"."""
         sounds = [
-            morphology.PREFIXES.get(part.lower()) or self._units_of(part, is_shouted, True) + " "
+            morphology.PREFIXES.get(part.lower()) or self._part(part, is_shouted) + " "
             for part in parts[:-1]
         ]
-        return "".join([*sounds, self._units_of(parts[-1], is_shouted, True)])
+        return "".join([*sounds, self._part(parts[-1], is_shouted)])
+
+    def _part(self, part: str, is_shouted: bool) -> str:
+        """Of a word with hyphens; "A-list" has a letter, no article."""
+        return _LETTER_A if part == "A" and not is_shouted else self._units_of(part, is_shouted)
 
     def _find_or_derive(self, word: str, depth: int = 0) -> str | None:
         units = _WEAK_FORMS.get(word) or self._dictionary.get(word)
@@ -192,6 +203,24 @@ def _is_shouted(words: list[_Word]) -> bool:
     return len(capitals) >= MIN_SHOUTED_WORDS and len(capitals) > len(words) / 2
 
 
+def _choose_letters(tokens: list[_Word | str]) -> None:
+    """Makes each "A" that is no article the name of the letter."""
+    padded = ["", *tokens, "", ""]
+    for before, token, gap, after in zip(padded, tokens, padded[2:], padded[3:], strict=False):
+        if not isinstance(token, _Word) or token.text != "A":
+            continue
+        if not _is_article(before, gap, after):
+            token.units = _LETTER_A
+
+
+def _is_article(before: _Word | str, gap: _Word | str, after: _Word | str) -> bool:
+    """Whether an "A" starts a sentence or a quotation and has a word to belong to."""
+    if gap != " " or not isinstance(after, _Word) or after.text in _AFTER_LETTER:
+        return False
+    is_initial = len(after.text) == 1 and after.text.isupper()
+    return not is_initial and (isinstance(before, _Word) or not before.isspace())
+
+
 def _spell_some(words: list[_Word], probability: float, rng: random.Random | None) -> None:
     if rng is None:
         raise ValueError("spell_probability above 0 needs rng, the source of chance")
@@ -210,10 +239,3 @@ def _beside(tokens: list[_Word | str], index: int) -> heteronyms.Beside:
 def _word_at(tokens: list[_Word | str], index: int) -> _Word:
     token = tokens[index] if 0 <= index < len(tokens) else None
     return token if isinstance(token, _Word) else _Word("")
-
-
-def _undot(match: re.Match[str]) -> str:
-    """Makes "U.S.A." spaced capitals; a dot stays where a sentence seems to end."""
-    dotted, end = match[0].removesuffix(match[1] or ""), match[1]
-    spelt = dotted.replace(".", "").upper()
-    return f"{spelt}.{end}" if end is not None else spelt

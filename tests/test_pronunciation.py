@@ -1,6 +1,7 @@
 """English to units of speech, with the dictionary that ships with the embedded model."""
 
 import random
+import re
 from pathlib import Path
 
 import pytest
@@ -171,6 +172,55 @@ def test_capitals(pronouncer: Pronouncer) -> None:
     assert pronouncer.to_units("LOOK AT THIS NOW") == pronouncer.to_units("look at this now")
     assert pronouncer.to_units("grade A").endswith(from_arpabet("EY1"))
     assert pronouncer.to_units("the U.S. army") == pronouncer.to_units("the US army")
+
+
+@pytest.mark.parametrize(
+    ("dotted", "letters"),
+    [
+        ("the P.O. box", "the p o box"),
+        ("an E.R. doctor", "an e r doctor"),
+        ("the W.H.O. report", "the w h o report"),
+        ("nine PM ET", "nine PM e t"),
+        ("nine PM CT", "nine PM c t"),
+        ("CO two", "c o two"),
+    ],
+)
+def test_abbreviations_that_look_like_words(
+    pronouncer: Pronouncer, dotted: str, letters: str
+) -> None:
+    assert pronouncer.to_units(dotted) == pronouncer.to_units(letters)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "It was late. A man came.",
+        '"A man," she said.',
+        "A man.",
+        "He left (A man did).",
+        "No: A man",
+    ],
+)
+def test_a_sentence_starts_with_an_article(pronouncer: Pronouncer, text: str) -> None:
+    article, man = from_arpabet("AH0"), from_arpabet("M AE1 N")
+    assert f"{article} {man}" in pronouncer.to_units(text)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "The A-list.",
+        "A-levels",
+        "A: yes",
+        "A and B",
+        "A B test",
+        "A D seventy",
+        '"A" it is',
+        "Plan A.",
+    ],
+)
+def test_an_a_that_is_a_letter(pronouncer: Pronouncer, text: str) -> None:
+    assert from_arpabet("EY1") in re.findall(r"\w+", pronouncer.to_units(text))
 
 
 def test_letters() -> None:
