@@ -86,7 +86,9 @@ RULES: tuple[Rule, ...] = (
     ),
     # parts and places
     *fractions.RULES,
-    rule(r"(?<![\w.])(?P<number>\d{1,3}(?:,\d{3}){1,8}|\d+)(?:st|nd|rd|th)\b", _ordinal),
+    rule(
+        r"(?<![\w.])(?P<number>\d{1,3}(?:,\d{3}){1,8}|\d+)(?:st|nd|rd|th|ST|ND|RD|TH)\b", _ordinal
+    ),
     replacement(r"(?<=\d):(?=\d)", " to "),
     rule(
         r"(?i:\b(?P<word>call|dial|called|calling|dialed)) (?P<number>911|999|112|411)\b",
