@@ -7,6 +7,7 @@ import re
 from fireredtts2.english import number_words as words
 from fireredtts2.english.number_words import Reading
 from fireredtts2.english.rules import Rule, rule
+from fireredtts2.english.times import DOTTED_DATE
 
 _TOP_LEVEL = (
     "com|org|net|edu|gov|info|io|ai|co|uk|de|fr|eu|us|ca|au|jp|cn|in|dev|app|tv|me|ly|gg|xyz|tech"
@@ -60,6 +61,21 @@ def _phone(match: re.Match[str], reading: Reading) -> str:
     return plus + ", ".join("eight hundred" if g == "800" else words.digits(g) for g in groups)
 
 
+def _plain_phone(match: re.Match[str], reading: Reading) -> str:
+    """ "+15551234567" is grouped as Americans group it; others are said in a row."""
+    number = match[0][1:]
+    is_american = len(number) == 11 and number.startswith("1")
+    groups = [number[:1], number[1:4], number[4:7], number[7:]] if is_american else [number]
+    return "plus " + ", ".join(map(words.digits, groups))
+
+
+def _word_phone(match: re.Match[str], reading: Reading) -> str:
+    """ "1-800-FLOWERS"."""
+    code = "eight hundred" if match["code"] == "800" else words.digits(match["code"])
+    has_one = "1" in match[0][: match.start("code") - match.start()]
+    return ("one, " if has_one else "") + f"{code}, {match['word'].replace('-', ' ')}"
+
+
 def _dotted(match: re.Match[str], reading: Reading) -> str:
     """ "1.2.3" is "one point two point three", an address of four numbers has dots."""
     parts = match["parts"].split(".")
@@ -84,12 +100,20 @@ RULES: tuple[Rule, ...] = (
     rule(rf"(?<![\w.])[A-Za-z][\w-]{{0,63}}\.(?:{_FILE_ENDINGS})\b(?!\.\w)", _address),
     rule(r"(?<![\w&])#(?P<tag>\w{0,64}[A-Za-z]\w{0,64})", _hashtag),
     rule(r"(?<![\w])@(?P<name>[A-Za-z]\w{0,64})", _handle),
-    rule(r"(?<![\w+])\+\d{1,3}(?:[\s.()-]{1,2}\d{1,5}){2,5}(?!\d)", _phone),
+    rule(r"(?<![\w+])\+\d{1,3}(?:[\s.()-]{1,2}\d{1,8}){2,5}(?!\d)", _phone),
+    rule(r"(?<![\w+])\+\d{8,15}(?!\d)", _plain_phone),
+    rule(
+        r"(?<![\w$-])(?:\+?1[\s.-])?(?P<code>8(?:00|33|44|55|66|77|88))[.-](?P<word>[A-Z]{2,10}(?:-[A-Z]{2,10}){0,2})\b",
+        _word_phone,
+    ),
     rule(r"(?<![\w$-])(?:1[\s.-])?(?:\(\d{3}\)\s?|\d{3}[\s.-])\d{3}[\s.-]\d{4}(?![\w-])", _phone),
     rule(r"(?<![\w$.-])0\d{2,4}[\s-]\d{3,4}[\s-]?\d{3,4}(?![\w-])", _phone),
     rule(r"(?<![\w$.,-])\d{3}-(?:\d{4}|\d\d-\d{4})(?![\w-])", _phone),
     rule(r"(?<![\w$.,-])\d{4}(?:[ -]\d{4}){2,3}(?![\w-])", _phone),
     rule(r"\b(?:[vV]|[vV]ersion |[vV]er\. ?)(?P<parts>\d{1,4}(?:\.\d{1,6})*)(?![\w])", _version),
     rule(rf"\b(?P<name>(?:{_VERSIONED}) )(?P<parts>\d{{1,4}}\.\d{{1,6}})(?![\w.]\w)", _dotted),
-    rule(r"(?<![\w.,])(?P<parts>\d{1,6}(?:\.\d{1,6}){2,6})(?![\w]|\.\d)", _dotted),
+    rule(
+        rf"(?<![\w.,])(?!{DOTTED_DATE})(?P<parts>\d{{1,6}}(?:\.\d{{1,6}}){{2,6}})(?![\w]|\.\d)",
+        _dotted,
+    ),
 )

@@ -24,6 +24,14 @@ _GOES_ON = re.compile(
     r"Sep|Oct|Nov|Dec)"
 )
 _CLOCK = r"(?P<hour>[01]?\d|2[0-4]):(?P<minute>[0-5]\d)(?::(?P<second>[0-5]\d))?"
+_HALF_DAY_CLOCK = _CLOCK.replace(":(?P<minute>", "[:.](?P<minute>")
+DOTTED_DATE = r"(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>[12]\d{3})(?![\d.])"
+_BIBLE_BOOKS = (
+    "Genesis|Exodus|Leviticus|Deuteronomy|Joshua|Judges|Ruth|Samuel|Kings|Chronicles|Job|Psalms?|"
+    "Proverbs|Ecclesiastes|Isaiah|Jeremiah|Ezekiel|Daniel|Hosea|Joel|Amos|Jonah|Micah|Matthew|Mark|"
+    "Luke|John|Acts|Romans|Corinthians|Galatians|Ephesians|Philippians|Colossians|Thessalonians|"
+    "Timothy|Titus|Hebrews|James|Peter|Jude|Revelation"
+)
 
 
 def _month_name(text: str) -> str:
@@ -110,21 +118,73 @@ def _decade(match: re.Match[str], reading: Reading) -> str:
         decade = words.plural(words.cardinal(tens))
         return f"{words.cardinal(int(century))} {decade}" if century else decade
     if not century:
-        return match[0]
+        return "two thousands"
     return words.plural(words.year(int(century) * 100, reading))
 
 
+def _time_stamp(match: re.Match[str], reading: Reading) -> str:
+    return f"{match['date']} at {match['clock']}" + (" UTC" if match["zero"] else "")
+
+
+def _stopwatch(match: re.Match[str], reading: Reading) -> str:
+    minute, second = int(match["minute"]), int(match["second"])
+    parts = words.cardinal(minute), _two_digits(second), "point", words.digits(match["part"])
+    return " ".join(parts)
+
+
+def _duration(match: re.Match[str], reading: Reading) -> str:
+    """ "5h 30m" is hours and minutes, though "30m" alone is a length."""
+    amounts = {name: match[name] for name in ("hour", "minute", "second") if match[name]}
+    if len(amounts) < 2:
+        return match[0]
+    return " ".join(
+        f"{words.cardinal(int(amount))} {name}{'' if amount == '1' else 's'}"
+        for name, amount in amounts.items()
+    )
+
+
+def _verses(match: re.Match[str], reading: Reading) -> str:
+    chapter, verse = words.cardinal(int(match["chapter"])), words.cardinal(int(match["verse"]))
+    last = f" to {words.cardinal(int(match['last']))}" if match["last"] else ""
+    return f"{match['book']} {chapter} {verse}{last}"
+
+
 RULES: tuple[Rule, ...] = (
-    rule(r"\b(?P<year>[12]\d{3})-(?P<month>\d\d)-(?P<day>\d\d)(?!\d)", _numeric_date),
+    rule(
+        r"\b(?P<date>[12]\d{3}-\d\d-\d\d)T(?P<clock>\d\d:\d\d(?::(?!00)\d\d)?)"
+        r"(?::00)?(?:\.\d+)?(?P<zero>Z)?(?!\w)",
+        _time_stamp,
+    ),
+    rule(
+        r"(?<![\w/-])(?P<year>[12]\d{3})(?P<joint>[-/])(?P<month>\d{1,2})(?P=joint)(?P<day>\d{1,2})"
+        r"(?![\d/])",
+        _numeric_date,
+    ),
     rule(
         r"(?<![\d/])(?P<month>\d{1,2})/(?P<day>\d{1,2})/(?P<year>\d{4}|\d\d)(?![\d/])",
         _numeric_date,
     ),
     rule(
-        r"(?<![\d.])(?P<day>\d{1,2})\.(?P<month>\d{1,2})\.(?P<year>[12]\d{3})(?![\d.])",
+        r"(?<![\w.,-])(?P<month>\d{1,2})-(?P<day>\d{1,2})-(?P<year>[12]\d{3})(?![\w-])",
         _numeric_date,
     ),
-    replacement(r"(?<=[\dmM.])\s?[-–]\s?(?=\d{1,2}(?::\d\d)?\s?[ap]\.?m\b)", " to "),
+    rule(rf"(?<![\d.]){DOTTED_DATE}", _numeric_date),
+    rule(
+        rf"\b(?P<book>{_BIBLE_BOOKS}) (?P<chapter>\d{{1,3}}):(?P<verse>\d{{1,3}})"
+        r"(?:[-–](?P<last>\d{1,3}))?(?![\d:])",
+        _verses,
+    ),
+    rule(
+        r"(?<![\w.,])(?:(?P<hour>\d{1,3})\s?h(?:rs?)?\s?)?(?P<minute>\d{1,3})\s?m(?:ins?)?"
+        r"(?:\s?(?P<second>\d{1,2})\s?s(?:ecs?)?)?(?!\w)",
+        _duration,
+    ),
+    replacement(r"(?<![\w.,])(\d{1,2})h([0-5]\d)(?!\w)", r"\1:\2"),
+    rule(
+        r"(?<![\w:.,])(?P<minute>\d{1,2}):(?P<second>[0-5]\d)\.(?P<part>\d{1,3})(?!\w)",
+        _stopwatch,
+    ),
+    replacement(r"(?<=[\dmM.])\s?[-–]\s?(?=\d{1,2}(?:[:.]\d\d)?\s?[ap]\.?m\b)", " to "),
     replacement(r"(?<=:\d\d)\s?[-–]\s?(?=\d{1,2}:\d\d)", " to "),
     rule(
         rf"\b{_MONTH} {_DAY}(?:\s?[-–]\s?(?P<last>[0-3]?\d))?{_YEAR}"
@@ -135,10 +195,11 @@ RULES: tuple[Rule, ...] = (
     rule(
         rf"(?P<the>\b[Tt]he )?(?<![\d.,:$£€/-]){_DAY} (?:of )?{_MONTH}{_YEAR}(?! ?\d)\b", _day_month
     ),
-    rule(rf"(?<![\d:.]){_CLOCK}\s?{_HALF}", _time),
+    rule(rf"(?<![\d:.,$£€]){_HALF_DAY_CLOCK}\s?{_HALF}", _time),
     rule(rf"(?<![\d:.,]){_CLOCK}(?![\d:])", _time),
     rule(rf"(?<![\d:.,$£€])(?P<hour>1[0-2]|0?[1-9])\s?{_HALF}", _hour),
     rule(r"(?<![\w.,$£€])['’]?(?P<century>1[0-9]|20)?(?P<tens>\d0)['’]?s\b", _decade),
+    replacement(r"\b0s and 1s\b", "zeros and ones"),
     replacement(r"(?<![\d/])9/11(?![\d/])", "nine eleven"),
     replacement(r"(?<![\d/])24/7(?![\d/])", "twenty-four seven"),
     rule(
