@@ -8,10 +8,22 @@ from fireredtts2.english import fractions
 from fireredtts2.english import number_words as words
 from fireredtts2.english.number_words import Reading
 from fireredtts2.english.rules import NO_NOUN, NUMBER, START, Rule, replacement, rule
-from fireredtts2.english.units import PER_UNITS, UNITS
+from fireredtts2.english.units import PER_UNITS, RATE_UNITS, UNITS
 
-_UNIT_SIGN = rf"(?P<unit>{'|'.join(map(re.escape, UNITS))})(?![\w²³/’'])"
+_SIGNS = "|".join(map(re.escape, UNITS))
+_UNIT_SIGN = rf"(?P<unit>{_SIGNS})(?![\w²³/’'])"
+_RATES = "|".join(sorted(map(re.escape, RATE_UNITS), key=len, reverse=True))
 _QUOTATION_CHARACTERS = 300  # how far back a quotation is looked for
+#: Of these an "m" is a million, not a meter.
+_COUNTED = (
+    "views|people|followers|users|subscribers|downloads|likes|copies|dollars|euros|pounds|jobs|"
+    "customers|members|players|listeners|viewers|visitors|plays|streams|tons|tonnes|years|voters"
+)
+#: Things that are named with their size: "5lb bags".
+_SIZED = re.compile(
+    r" (?:bag|box|bottle|can|jar|pack|packet|sack|tank|bar|run|race|walk|hike|ride|swim|screen|"
+    r"monitor|display|lens|camera|battery|bulb|pipe|rope|ladder|wall|fence|pole|cable|drive)(?:e?s)?\b"
+)
 _NEXT_WORD_CHARACTERS = 12
 _VOWEL_SOUNDS = ("inch", "ounce", "hour", "acre")
 
@@ -35,6 +47,12 @@ def _measure(match: re.Match[str], reading: Reading) -> str:
     return (match["article"] or "") + spoken + _final_dot(match)
 
 
+def _rate(match: re.Match[str], reading: Reading) -> str:
+    one, many = UNITS[match["unit"]]
+    unit = one if match["amount"] == "1" else many
+    return f"{words.decimal(match['amount'], reading)} {unit} per {RATE_UNITS[match['per']]}"
+
+
 def _part_measure(match: re.Match[str], reading: Reading) -> str:
     """ "1/2 lb" is "one half pound", "3/4 mi" is "three quarters of a mile"."""
     one, many = UNITS[match["unit"]]
@@ -50,7 +68,7 @@ def _is_before_noun(match: re.Match[str]) -> bool:
     """Whether a measure is the size of something: "a 5 km run", "10-inch"."""
     rest = match.string[match.end() : match.end() + _NEXT_WORD_CHARACTERS]
     is_attribute = match["article"] and re.match(rf" (?!{NO_NOUN})[a-z]", rest)
-    return match["joint"] == "-" or bool(is_attribute)
+    return match["joint"] == "-" or bool(is_attribute or _SIZED.match(rest))
 
 
 def _final_dot(match: re.Match[str]) -> str:
@@ -91,6 +109,11 @@ RULES: tuple[Rule, ...] = (
         r"(?<![\w.,'\"])(?P<feet>\d)['’′]\s?(?P<inches>1[01]|\d)?"
         r"(?:[\"”″]|''|\b(?=\W|$)|(?= tall))",
         _height,
+    ),
+    replacement(rf"{START}({NUMBER})m(?= (?:{_COUNTED})\b)", r"\1 million"),
+    rule(
+        rf"{START}(?P<amount>{NUMBER})[ -]?(?P<unit>{_SIGNS})/(?P<per>{_RATES})(?![\w²³/])",
+        _rate,
     ),
     rule(
         rf"(?P<article>\b[Aa]n? )?{fractions.FRACTION}(?P<joint>[ -]?){_UNIT_SIGN}", _part_measure

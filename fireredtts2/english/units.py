@@ -11,6 +11,7 @@ _NAMES = {
     "sq. ft.": "square foot", "sqft": "square foot", "sq mi": "square mile",
     "km": "kilometer", "cm": "centimeter", "mm": "millimeter", "nm": "nanometer", "m": "meter",
     "mi": "mile", "ft.": "foot", "ft": "foot", "in.": "inch", "inches": "inch", "yd": "yard",
+    "kgs": "kilogram", "kms": "kilometer", "tsp": "teaspoon", "tbsp": "tablespoon",
     "kg": "kilogram", "mg": "milligram", "g": "gram", "lbs.": "pound", "lbs": "pound",
     "lb": "pound", "oz": "ounce", "ml": "milliliter", "mL": "milliliter", "l": "liter",
     "L": "liter", "gal": "gallon", "kHz": "kilohertz", "MHz": "megahertz", "GHz": "gigahertz",
@@ -49,4 +50,12 @@ PER_UNITS = {
     "min": "minute", "second": "second", "sec": "second", "person": "person", "night": "night",
     "kg": "kilogram", "lb": "pound", "km": "kilometer", "mile": "mile", "gallon": "gallon",
     "unit": "unit", "user": "user", "piece": "piece", "item": "item",
+}  # fmt: skip
+
+#: What may follow the slash after a measure: "20 mg/dL".
+RATE_UNITS = PER_UNITS | {
+    "s²": "second squared", "s2": "second squared", "s": "second", "dL": "deciliter",
+    "mL": "milliliter", "ml": "milliliter", "L": "liter", "l": "liter", "m²": "square meter",
+    "m2": "square meter", "m³": "cubic meter", "m3": "cubic meter", "cm²": "square centimeter",
+    "m": "meter", "ft": "foot", "in": "inch", "oz": "ounce", "g": "gram", "mi": "mile",
 }  # fmt: skip
