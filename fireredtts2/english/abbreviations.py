@@ -17,6 +17,7 @@ _TITLES = {
     "Maj": "Major", "Sen": "Senator", "Rep": "Representative", "Gov": "Governor",
     "Pres": "President", "Rev": "Reverend", "Hon": "Honorable", "Fr": "Father", "Sr": "Senior",
     "Mt": "Mount", "Ft": "Fort", "Messrs": "Messieurs",
+    "Drs": "Doctors",
 }  # fmt: skip
 
 #: Anywhere: the dot stays if it ends the sentence as well.
@@ -59,6 +60,8 @@ _ROMAN = r"(?P<roman>(?=[XVIL])(?:XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b"
 #: "James V. Forrestal" has an initial, and "James I think" a pronoun.
 _AFTER_A_KING = r"(?=[,;:'?!)]|\.?$| (?:of|was|had|died|reigned|ruled|who|and|in|is)\b)"
 _NO_INITIAL = rf"(?<! [IVXL](?=\. ))(?:(?<! I)|{_AFTER_A_KING})"
+#: After any other name; one letter is an initial, and "an IV" is no numeral.
+_NAMED_ROMAN = r"(?P<roman>II|III|IV|VII?I?|IX|XI{1,3}|XIV|XVI{0,3}|XIX|XXI{0,3})\b"
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 
@@ -74,6 +77,16 @@ def _king(match: re.Match[str], reading: Reading) -> str:
 
 def _part(match: re.Match[str], reading: Reading) -> str:
     return f"{match['name']} {words.cardinal(_roman(match['roman'])).title()}"
+
+
+def _ordinal_century(match: re.Match[str], reading: Reading) -> str:
+    return words.ordinal(_roman(match["roman"]))
+
+
+def _title(match: re.Match[str], reading: Reading) -> str:
+    """ "dr. smith" and "DR. SMITH", in their own case."""
+    title = _TITLES[match["short"].capitalize()]
+    return (title.upper() if match["short"].isupper() else title.lower()) + " "
 
 
 def _word(match: re.Match[str], reading: Reading) -> str:
@@ -100,6 +113,14 @@ def _escaped(table: dict[str, str]) -> str:
 RULES: tuple[Rule, ...] = (
     rule(rf"\b(?P<name>(?:{_KINGS})) {_ROMAN}(?<! ){_NO_INITIAL}", _king),
     rule(rf"\b(?P<name>(?:{_NUMBERED})) {_ROMAN}(?<! )", _part),
+    replacement(r"\bWW ?(?:II|2)\b", "World War Two"),
+    replacement(r"\bWW ?(?:I|1)\b", "World War One"),
+    rule(rf"\b{_NAMED_ROMAN}(?=(?:st|nd|rd|th)? [Cc]entury)", _ordinal_century),
+    rule(
+        rf"\b(?P<name>(?!(?:The|An|His|Her|My|Your|Our|No)\b)[A-Z][a-z]+) {_NAMED_ROMAN}"
+        r"(?! (?:drip|fluid|line|bag|antibiotic|access|therap|drug))",
+        _part,
+    ),
     rule(
         r"(?P<before>\b(?:[A-Z][a-z]+|\d+(?:st|nd|rd|th)) )?"
         r"\bSt\.(?P<after>\s*$|\s+[A-Z])?",
@@ -123,6 +144,12 @@ RULES: tuple[Rule, ...] = (
         r"\b(?P<short>Dr|Mr|Mrs|Ms|Prof)\. (?=(?:and|or) )",
         lambda m, _: _TITLES[m["short"]] + " ",
     ),
+    rule(r"(?<!\d )\b(?P<short>dr|mr|mrs|prof|DR|MR|MRS|MS|PROF)\. (?=[A-Za-z])", _title),
+    replacement(
+        r"\b((?:[Tt]he|[Mm]y|[Yy]our|[Hh]is|[Hh]er|[Oo]ur|[Aa]) )Dr\b(?:\.(?= [a-z]))?(?! [A-Z])",
+        r"\1Doctor",
+    ),
+    replacement(r"(?<=\d )((?:[A-Z][a-z]+ ){1,3})Dr\b(?!\.| [A-Z])", r"\1Drive"),
     rule(r"\b(?P<short>Dr|Mr|Mrs|Ms|Prof) (?=[A-Z][a-z])", lambda m, _: _TITLES[m["short"]] + " "),
     replacement(r"\bJr\.?(?=,| [a-z])", "Junior"),
     replacement(rf"\bSat\.(?=,? (?:\d|{_MONTH_STARTS}))", "Saturday"),

@@ -111,7 +111,10 @@ RULES: tuple[Rule, ...] = (
     rule(r"(?<![\w$.-])0\d{2,4}[\s-]\d{3,4}[\s-]?\d{3,4}(?![\w-])", _phone),
     rule(r"(?<![\w$.,-])\d{3}-(?:\d{4}|\d\d-\d{4})(?![\w-])", _phone),
     rule(r"(?<![\w$.,-])\d{4}(?:[ -]\d{4}){2,3}(?![\w-])", _phone),
-    rule(r"\b(?:[vV]|[vV]ersion |[vV]er\. ?)(?P<parts>\d{1,4}(?:\.\d{1,6})*)(?![\w])", _version),
+    rule(
+        r"\b(?:(?:[vV]ersion |[vV]er\. ?)[vV]?|[vV])(?P<parts>\d{1,4}(?:\.\d{1,6})*)(?![\w])",
+        _version,
+    ),
     rule(rf"\b(?P<name>(?:{_VERSIONED}) )(?P<parts>\d{{1,4}}\.\d{{1,6}})(?![\w.]\w)", _dotted),
     rule(
         rf"(?<![\w.,])(?!{DOTTED_DATE})(?P<parts>\d{{1,6}}(?:\.\d{{1,6}}){{2,6}})(?![\w]|\.\d)",
