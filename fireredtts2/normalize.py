@@ -10,6 +10,7 @@ import re
 import unicodedata
 
 from fireredtts2.english import abbreviations, addresses, initials, quantities, times
+from fireredtts2.english.capitals import may_be_shouted
 from fireredtts2.english.number_words import AMERICAN, Reading, digits
 from fireredtts2.english.rules import Rule, apply, replacement, rule
 from fireredtts2.english.word_sets import word_set
@@ -34,20 +35,24 @@ _EMOTICON = re.compile(
 
 #: Words drawn out in writing that have a double letter; others get a single one.
 _DOUBLE_LETTER_WORDS = word_set(
-    "aww beer been boo book boom brr cool deep feel food foot free good goodness green hello hmm "
-    "hoo hurry keep look mood meet moon need noon ooh oops poor really room school see seem seen "
-    "sleep soon sorry speed sweet thee three too tree uhh week woohoo wee woo yell zoo all well "
-    "will call tall bell hill still kill full pull miss kiss boss mess less pass class happy funny "
-    "silly happy pretty yummy daddy mommy dinner summer"
+    "aww beer been boo book boom brr cool deep eww feel food foot free good goodness green grr "
+    "hello hmm hoo hurry keep look mm mood meet moon need noon ooh oops poor psst really room "
+    "school see seem seen shh sleep soon sorry speed sweet thee three too tree uhh week woohoo "
+    "wee woo yell zoo zz all well will call tall bell hill still kill full pull miss kiss boss "
+    "mess less pass class happy funny silly pretty yummy daddy mommy dinner summer"
 )
 
 _WIDE = re.compile("[\uff01-\uff5e\u3000\u00a0\u2000-\u200a\u202f]+")
 _LONG_DIGITS = re.compile(r"\d{19,}")
 _DRAWN_OUT = re.compile(r"([a-z])\1\1|([A-Z])\2\2\2")
 
-_SLASHED_ALTERNATIVES = "he/she|she/he|him/her|his/her|his/hers|yes/no|s/he|true/false|either/or"
+_SLASHED_ALTERNATIVES = "he/she|she/he|him/her|his/her|his/hers|yes/no|s/he|true/false"
 
 _PLAIN_RULES: tuple[Rule, ...] = (
+    replacement(r"!?\[([^\]\n]{0,200})\]\([^()\s]{1,500}\)", r"\1"),
+    replacement(r"~~(\S[^~\n]{0,200})~~", r"\1"),
+    replacement(r"(?<=\d)\*\*(?=\d)", "^"),
+    replacement(r"(?<=\d)\*(?=\d)", " × "),
     replacement(r"\*{1,3}(\S(?:[^*\n]{0,200}\S)?)\*{1,3}", r"\1"),
     replacement(r"(?<!\w)_{1,2}([^_\s](?:[^_\n]{0,200}[^_\s])?)_{1,2}(?!\w)", r"\1"),
     replacement(r"(?m)^#{1,6} +|^> +|^[-*] +", ""),
@@ -63,7 +68,7 @@ _SYMBOL_RULES: tuple[Rule, ...] = (
         rf"(?i)(?<![\w/])(?:{_SLASHED_ALTERNATIVES})(?![\w/])",
         lambda m, _: " or ".join(m[0].replace("s/he", "she/he").split("/")),
     ),
-    replacement(r"(?i)\band/or\b", "and or"),
+    replacement(r"(?i)\b(and|either|neither)/(n?or)\b", r"\1 \2"),
     replacement(r"(?<=[A-Z])/(?=[A-Z])", " "),
     replacement(r"(?<=[A-Za-z])\s?/\s?(?=[A-Za-z])", " slash "),
     replacement(r"(?<=\w)\s?\^\s?(?=\w)", " to the power of "),
@@ -144,7 +149,7 @@ def _undraw(text: str) -> str:
 def _shorten(match: re.Match[str]) -> str:
     if not _DRAWN_OUT.search(match[0]):
         return match[0]
-    doubled = re.sub(r"(?i)([a-z])\1{2,}", r"\1\1", match[0])
+    doubled = re.sub(r"(?i)([a-z])(\1)\1+", r"\1\2", match[0])
     if doubled.lower() in _DOUBLE_LETTER_WORDS:
         return doubled
     return re.sub(r"(?i)([a-z])\1{2,}", r"\1", match[0])
@@ -154,7 +159,8 @@ def _quieten(text: str) -> str:
     """A text that is mostly capitals is shouted: small letters are meant."""
     words = re.findall(r"[A-Za-z]{2,}", text)
     loud = [word for word in words if word.isupper()]
-    if len(loud) < 3 or sum(map(len, loud)) <= 0.6 * sum(map(len, words)):
+    is_mostly_loud = sum(map(len, loud)) > 0.6 * sum(map(len, words))
+    if len(loud) < 3 or not is_mostly_loud or not may_be_shouted(text):
         return text
     lowered = re.sub(r"\bi\b", "I", text.lower())
     return re.sub(r"(?:^|(?<=[.?!] ))[\"']?[a-z]", lambda match: match[0].upper(), lowered)

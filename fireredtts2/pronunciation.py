@@ -15,13 +15,13 @@ from pathlib import Path
 
 from fireredtts2 import punctuation
 from fireredtts2.english import heteronyms, initials, morphology
+from fireredtts2.english.capitals import MAX_ACRONYM_LETTERS, may_be_shouted
 from fireredtts2.english.number_words import AMERICAN
 from fireredtts2.english.rules import apply
 from fireredtts2.english.word_sets import word_set
 from fireredtts2.phonemes import from_arpabet
 
 MAX_DERIVATION_DEPTH = 2  # "un" + "help" + "ful" + "ly"
-MAX_ACRONYM_LETTERS = 5
 MIN_SHOUTED_WORDS = 3
 MAX_WORD_LETTERS = 45  # longer runs of letters are no words
 CACHED_WORDS = 20_000
@@ -99,9 +99,10 @@ class Pronouncer:
         Raises:
             ValueError: a chance without `rng`.
         """
-        tokens = _tokens(apply(initials.RULES, punctuation.fold(text), AMERICAN))
+        folded = apply(initials.RULES, punctuation.fold(text), AMERICAN)
+        tokens = _tokens(folded)
         words = [token for token in tokens if isinstance(token, _Word)]
-        is_shouted = _is_shouted(words)
+        is_shouted = _is_shouted(words) and may_be_shouted(folded)
         for word in words:
             word.units = self._units_of(word.text, is_shouted)
         if not is_shouted:

@@ -66,6 +66,10 @@ def test_a_sentence_keeps_its_punctuation(pronouncer: Pronouncer) -> None:
         ("picnicked", "P IH1 K N IH2 K T"),
         ("vloggin'", "V L AA1 G IH0 N"),
         ("dully", "D AH1 L IY0"),
+        ("iOS", "AY2 OW2 EH1 S"),
+        ("Mhmm", "AH0 M HH AH1 M"),
+        ("woah", "W OW1"),
+        ("Dr", "D AA1 K T ER0"),
         ("bellybutton", "B EH1 L IY0 B AH1 T AH0 N"),
     ],
 )
@@ -170,6 +174,8 @@ def test_capitals(pronouncer: Pronouncer) -> None:
     assert pronouncer.to_units("with us").endswith(from_arpabet("AH1 S"))
     assert pronouncer.to_units("SeaBird") == pronouncer.to_units("sea bird").replace(" ", "")
     assert pronouncer.to_units("LOOK AT THIS NOW") == pronouncer.to_units("look at this now")
+    listed = pronouncer.to_units("FBI, GPT, CIA, GPT")
+    assert listed == ", ".join(map(pronouncer.to_units, ("FBI", "GPT", "CIA", "GPT")))
     assert pronouncer.to_units("grade A").endswith(from_arpabet("EY1"))
     assert pronouncer.to_units("the U.S. army") == pronouncer.to_units("the US army")
 
