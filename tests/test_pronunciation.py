@@ -156,6 +156,8 @@ READ, RED = "R IY1 D", "R EH1 D"
         ("Close the door.", "close", "K L OW1 Z"),
         ("A refund came.", "refund", "R IY1 F AH2 N D"),
         ("They conflict, and conflicts hurt.", "conflicts", "K AA1 N F L IH0 K T S"),
+        ("Update your files.", "update", "AH0 P D EY1 T"),
+        ("The update came.", "update", "AH1 P D EY2 T"),
         ("We coordinate it.", "coordinate", "K OW0 AO1 R D AH0 N EY2 T"),
         ("They are content.", "content", "K AH0 N T EH1 N T"),
     ],

@@ -62,7 +62,7 @@ def choose(word: str, beside: Beside) -> str | None:
     """Units of a heteronym, given in lowercase, or None if the word is said in one way."""
     if chosen := _CHOICES.get(word):
         return chosen(beside)
-    return noun_verb.choose(word, beside.before)
+    return noun_verb.choose(word, beside.before, beside.after)
 
 
 def _the(beside: Beside) -> str:

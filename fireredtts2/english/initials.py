@@ -53,7 +53,8 @@ def _of_name(match: re.Match[str], reading: Reading) -> str:
 def _dotted(match: re.Match[str], reading: Reading) -> str:
     rest = match.string[match.end() : match.end() + _NEXT_CHARACTERS]
     is_end = match[0].endswith(".") and _starts_sentence(rest)
-    return _letters(match[0]) + ("." if is_end else "")
+    joint = " " if rest[:1].isalpha() else ""  # "E.E.Cummings"
+    return _letters(match[0]) + ("." if is_end else "") + joint
 
 
 RULES: tuple[Rule, ...] = (
@@ -67,6 +68,6 @@ RULES: tuple[Rule, ...] = (
         r"(?<= )(?P<next>[A-Z][A-Za-z'-]+)",
         _of_name,
     ),
-    rule(r"(?<![\w./])(?:(?:[A-Za-z]\.){2,}(?!\w)|(?:[A-Z]\.)+[A-Z](?![\w.]))", _dotted),
+    rule(r"(?<![\w./])(?:(?:[A-Za-z]\.){2,}(?!\w\b)|(?:[A-Z]\.)+[A-Z](?![\w.]))", _dotted),
     replacement(r"\b([A-HJ-Z])\.(?= [a-z])", r"\1"),
 )

@@ -28,6 +28,9 @@ _BEFORE_VERB = word_set(
 #: Before a verb too, unless the word is an adjective, or a noun that stands in lists.
 _BEFORE_MOSTLY_VERB = word_set("not who and or")
 
+#: "Record it", where nothing is before.
+_AFTER_COMMAND = word_set("the a an my your his her its our their this these those it them all")
+
 #: word: (as a noun or adjective, as a verb)
 UNITS = {
     word: (from_arpabet(noun), from_arpabet(verb))
@@ -75,6 +78,7 @@ UNITS = {
         "attribute": ("AE1 T R AH0 B Y UW2 T", "AH0 T R IH1 B Y UW2 T"),
         "console": ("K AA1 N S OW0 L", "K AH0 N S OW1 L"),
         "resume": ("R EH1 Z AH0 M EY2", "R IH0 Z UW1 M"),
+        "elaborate": ("IH0 L AE1 B R AH0 T", "IH0 L AE1 B ER0 EY2 T"),
         # a noun or an adjective has a short last vowel, a verb a full one
         **{
             word + "te": (f"{stem} AH0 T", f"{stem} EY2 T")
@@ -83,7 +87,7 @@ UNITS = {
                 "gradua": "G R AE1 JH AH0 W", "alterna": "AO1 L T ER0 N", "anima": "AE1 N AH0 M",
                 "appropria": "AH0 P R OW1 P R IY0", "articula": "AA0 R T IH1 K Y AH0 L",
                 "coordina": "K OW0 AO1 R D AH0 N", "delega": "D EH1 L AH0 G",
-                "delibera": "D IH0 L IH1 B ER0", "elabora": "IH0 L AE1 B ER0",
+                "delibera": "D IH0 L IH1 B ER0",
                 "intima": "IH1 N T AH0 M", "modera": "M AA1 D ER0",
             }.items()
         },
@@ -94,7 +98,7 @@ UNITS = {
 _MOSTLY_VERBS = word_set(
     "use close refuse produce excuse permit convert combine compress extract exploit recall resume"
 )
-_MOSTLY_VERBS_WITH_S = (_MOSTLY_VERBS | {"live", "separate"}) - {"permit"}
+_MOSTLY_VERBS_WITH_S = (_MOSTLY_VERBS | {"live", "separate"}) - {"excuse", "permit"}
 _ALIKE_WITH_S = frozenset({"houses"})
 _RARELY_VERBS = word_set(
     "perfect separate address discount alternate animate appropriate articulate deliberate "
@@ -102,10 +106,11 @@ _RARELY_VERBS = word_set(
 )
 
 
-def choose(word: str, before: str) -> str | None:
-    """Units of such a word, perhaps with an s, or None if it is none; `before` stands before it."""
+def choose(word: str, before: str, after: str) -> str | None:
+    """Units of such a word, perhaps with an s and between two others, or None if it is none."""
     if word in UNITS:
-        return UNITS[word][is_verb(word, before)]
+        is_command = not before and after in _AFTER_COMMAND
+        return UNITS[word][is_command or is_verb(word, before)]
     base = word.removesuffix("s")
     if not word.endswith("s") or base not in UNITS or word in _ALIKE_WITH_S:
         return None
