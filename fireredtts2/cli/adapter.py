@@ -67,9 +67,10 @@ def export(
 
     if not name.replace("-", "").replace("_", "").isalnum():
         raise ValueError(f"name {name!r}: letters, digits, - and _ are allowed")
-    read, folder = Adapter.load(adapter), CheckpointFolder(model)
-    gen_type = _gen_type(read)
-    read.merged(folder.read_llm(gen_type))  # refuses an adapter of another model
+    read = Adapter.load(adapter)
+    with blamed_on(ExitCode.MODEL):
+        folder = CheckpointFolder(model)
+        read.merged(folder.read_llm(_gen_type(read)))  # refuses an adapter of another model
     shelf = folder.path / ADAPTERS_FOLDER
     shelf.mkdir(exist_ok=True)
     read.save(shelf / name)

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from fireredtts2.cli.errors import CommandError, ExitCode, reported
+from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, reported
 
 
 @reported
@@ -35,10 +35,13 @@ def train(
 
         typer.echo(estimate_recipe(read).text())
         return
+    from fireredtts2.checkpoint import CheckpointFolder
     from fireredtts2.cli.train_samples import Speaker
     from fireredtts2.training.bad_steps import TrainingDivergedError
     from fireredtts2.training.finetune.run import Run, take
 
+    with blamed_on(ExitCode.MODEL):
+        CheckpointFolder(read.model.checkpoint).llm_path(read.model.gen_type)
     if taken is not None:
         typer.echo(f"{take(read, taken)}: written (weights of step {taken})")
         return

@@ -116,8 +116,14 @@ def named_adapters(
     found: dict[str, Adapter] = {}
     for adapter in adapters:
         name = Path(adapter).name
-        if name in found or not name:
-            raise ValueError(f"adapter {str(adapter)!r}: {'two have' if name else 'has no'} name")
+        if not name:
+            raise ValueError(f"adapter {str(adapter)!r}: no name of a folder")
+        if name in found:
+            raise ValueError(
+                f"adapter {str(adapter)!r}: another one is called {name!r} too, and a stream could "
+                "not tell them apart; rename its folder, or give it a name with `fireredtts2 "
+                "adapter export`"
+            )
         read = read_adapter(folder, gen_type, adapter)
         assert read is not None
         found[name] = read

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import difflib
 import math
+import os
 import types
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -28,7 +29,7 @@ def read_as(kind: type[Kind], path: str | Path, changes: Sequence[str] = ()) -> 
     """
     yaml = load_extra("yaml")
     try:
-        values = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
+        values = yaml.load(Path(path).read_text(encoding="utf-8"), _loader(yaml))
     except FileNotFoundError:
         raise ValueError(f"{path}: no such recipe") from None
     except IsADirectoryError:
@@ -109,6 +110,22 @@ def check_same(before: dict[str, Any], now: dict[str, Any], fixed: Sequence[str]
             )
 
 
+def _loader(yaml: types.ModuleType) -> type:
+    """YAML's safe loader, but for keys that stand twice, of which it would keep the last."""
+
+    class Loader(yaml.SafeLoader):  # type: ignore[name-defined]
+        def construct_mapping(self, node: Any, deep: bool = False) -> Any:
+            keys = [key.value for key, _ in node.value]
+            for number, (key, _) in enumerate(node.value):
+                if key.value in keys[:number]:
+                    raise yaml.constructor.ConstructorError(
+                        None, None, f"the key {key.value!r} stands twice", key.start_mark
+                    )
+            return super().construct_mapping(node, deep)
+
+    return Loader
+
+
 def _apply(values: dict[str, Any], change: str, yaml: types.ModuleType) -> None:
     place, equals, text = change.partition("=")
     section, dot, key = place.strip().partition(".")
@@ -170,6 +187,7 @@ def _plain(hint: type, value: Any, where: str) -> Any:
         raise ValueError(f"{where}: {value!r} given; expected a finite number")
     is_right = isinstance(value, hint) and (hint is bool or not isinstance(value, bool))
     if is_right and value != "":
-        return value
+        # NOTE: no shell expands a home folder in YAML, nor behind `--set section.key=`.
+        return os.path.expanduser(value) if hint is str and value.startswith("~/") else value
     names = {int: "a whole number", bool: "true or false", str: "a text"}
     raise ValueError(f"{where}: {value!r} given; expected {names[hint]}")

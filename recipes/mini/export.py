@@ -18,7 +18,6 @@ from collections.abc import Container
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
 from fireredtts2.atomic_file import atomic_path
@@ -27,6 +26,7 @@ from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.proofing.listener import LISTENER_FILE
 from fireredtts2.training.corpus import Row, is_held_out, read_codes, read_index
 from fireredtts2.voices import Voice
+from fireredtts2.weights import write_state
 from recipes.mini.settings import settings
 from recipes.mini.train_llm import MODEL
 
@@ -49,14 +49,14 @@ def stored(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 def write_llm(state: dict[str, Tensor], model: Path) -> None:
     with atomic_path(model / "llm.safetensors") as temporary:
-        save_file(stored(state), temporary)
+        write_state(temporary, stored(state))
 
 
 def write_listener(work: Path, model: Path) -> None:
     """The larger aligner of step 6, which hears whether a take says its text."""
     state = torch.load(work / "listener.pt", weights_only=True)
     with atomic_path(model / LISTENER_FILE) as temporary:
-        save_file(stored(state), temporary)
+        write_state(temporary, stored(state))
 
 
 def write_configs(model: Path, text_vocab_size: int) -> None:
@@ -121,7 +121,8 @@ def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     work, model = Path(work_dir), Path(model_dir)
     codec = stored(torch.load(work / "codec_stage2.pt", weights_only=True)["average"])
     llm = torch.load(work / "llm.pt", weights_only=True)["average"]
-    save_file(codec, model / "codec.safetensors")
+    with atomic_path(model / "codec.safetensors") as temporary:
+        write_state(temporary, codec)
     write_llm(llm, model)
     write_listener(work, model)
     write_configs(model, llm["text_embeddings.weight"].shape[0])

@@ -12,9 +12,10 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from fireredtts2.atomic_file import atomic_path
+from fireredtts2.weights import write_state
 from recipes.mini.train_llm import MODEL
 
 STARTS = {"codec.safetensors": "codec_frozen", "llm.safetensors": "llm_start"}
@@ -29,7 +30,7 @@ def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
     for name, target in targets.items():
         state = {k: v.float() if v.is_floating_point() else v for k, v in states[name].items()}
         with atomic_path(target) as temporary:
-            save_file(state, temporary)
+            write_state(temporary, state)
 
 
 if __name__ == "__main__":

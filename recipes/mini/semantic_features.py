@@ -16,7 +16,7 @@ from pathlib import Path
 import numpy as np
 import soxr
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.codec.codec import CHUNK_SAMPLES
@@ -24,6 +24,7 @@ from fireredtts2.codec.encoder import WhisperEncoder
 from fireredtts2.codec.mel import LogMel
 from fireredtts2.config import EncoderConfig
 from fireredtts2.training.corpus import open_samples, read_index
+from fireredtts2.weights import write_state
 from recipes.mini.settings import settings
 from recipes.mini.whisper_weights import encoder_state
 
@@ -77,7 +78,7 @@ def main(work_dir: str, whisper_model: str) -> None:
     weights = work / "ssl.safetensors"
     if not weights.exists():
         with atomic_path(weights) as temporary:
-            save_file(encoder_state(whisper_model), temporary)
+            write_state(temporary, encoder_state(whisper_model))
     encoder = WhisperEncoder(config).eval()
     encoder.load_state_dict(load_file(weights))
     mel = LogMel(config.num_mels)

@@ -14,13 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codebook import rarest_entries_first
 from fireredtts2.training.corpus import read_index
+from fireredtts2.weights import write_state
 from recipes.mini.train_codec import build_codec
 
 CHUNKS_AT_ONCE = 16
@@ -34,7 +35,7 @@ def frozen_codec(work: Path) -> RedCodec:
         state = torch.load(work / "codec_stage1.pt", weights_only=True)["generator"]
         state = {name: value.contiguous() for name, value in rarest_entries_first(state).items()}
         with atomic_path(path) as temporary:
-            save_file(state, temporary)
+            write_state(temporary, state)
     codec = build_codec(work).eval()
     codec.load_state_dict(load_file(path))
     return codec

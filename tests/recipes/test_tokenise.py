@@ -38,11 +38,11 @@ def test_a_cut_leaves_no_half_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPa
     """The next step would take it for whole."""
     torch.save({"generator": tiny.codec().state_dict()}, tmp_path / "codec_stage1.pt")
 
-    def cut(state: dict, path: Path) -> None:
+    def cut(path: Path, state: dict) -> None:
         Path(path).write_bytes(b"half")
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(tokenise, "save_file", cut)
+    monkeypatch.setattr(tokenise, "write_state", cut)
     with pytest.raises(KeyboardInterrupt):
         tokenise.frozen_codec(tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["codec_stage1.pt"]

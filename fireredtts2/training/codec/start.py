@@ -103,6 +103,8 @@ def _encoder_path(source: str) -> Path:
             return whisper
     if source == MINI or path.is_dir():
         return CheckpointFolder(source).codec_path
+    if not path.exists():
+        raise ValueError(f"model.semantic: {source!r}: no such file or folder")
     return path
 
 

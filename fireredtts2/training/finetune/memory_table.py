@@ -3,7 +3,14 @@
 from __future__ import annotations
 
 from fireredtts2.config import LLMConfig
-from fireredtts2.training.finetune.memory import CARDS_GB, GB, Estimate, estimate
+from fireredtts2.training.finetune.memory import (
+    CARDS_GB,
+    DECODER_LOSS_WEIGHT,
+    GB,
+    PUBLISHED_VOCAB,
+    Estimate,
+    estimate,
+)
 from fireredtts2.training.finetune.recipe import recipe_from
 
 #: Name, backbone, depth decoder.
@@ -16,8 +23,7 @@ SIZES = (
     ("7 B", "qwen-7b", "qwen-200m"),
 )
 #: Text ids, codes, codebooks.
-PUBLISHED_VOCAB, EMBEDDED_VOCAB = (151_936, 2_051, 16), (214, 1_024, 4)
-DECODER_LOSS_WEIGHT = 0.6
+EMBEDDED_VOCAB = (214, 1_024, 4)
 #: Method, type of the weights, optimizer: all that a recipe may ask for together.
 METHODS = (
     ("lora", "bfloat16", "adamw"),

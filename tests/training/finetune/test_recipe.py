@@ -6,9 +6,10 @@ import pytest
 
 pytest.importorskip("yaml", reason="recipes need the training extra")
 
-from fireredtts2.config import LLMConfig
 from fireredtts2.training.finetune.memory import (
+    PUBLISHED,
     estimate,
+    estimate_recipe,
     num_lora,
     num_parameters,
 )
@@ -18,7 +19,6 @@ from tests import tiny
 
 FOLDER = Path(__file__).parents[3] / "recipes" / "finetune"
 RECIPES = sorted(FOLDER.glob("*.yaml"))
-PUBLISHED = LLMConfig("qwen-1.5b", "qwen-200m", 151_936, 2_051, 16, 0.6)
 
 
 def test_there_are_recipes() -> None:
@@ -72,8 +72,39 @@ def test_a_folder_is_no_recipe() -> None:
 
 def test_a_section_without_keys_may_be_set(tmp_path: Path) -> None:
     path = tmp_path / "own.yaml"
-    path.write_text((FOLDER / "mini-lora.yaml").read_text() + "\nlora:\n")
+    path.write_text("data: {folder: d}\nrun: {out: o}\nlora:\n")
     assert read_recipe(path, ["lora.rank=3"]).lora.rank == 3
+
+
+@pytest.mark.parametrize(
+    ("text", "key"),
+    [
+        ("optim: {total_steps: 3}\ndata: {folder: d}\nrun: {out: o}\noptim: {}\n", "optim"),
+        ("data: {folder: d}\nrun:\n  out: o\n  seed: 1\n  seed: 2\n", "seed"),
+    ],
+)
+def test_a_key_that_stands_twice_is_named(tmp_path: Path, text: str, key: str) -> None:
+    path = tmp_path / "recipe.yaml"
+    path.write_text(text)
+    with pytest.raises(ValueError, match=rf"not valid YAML \(the key '{key}' stands twice"):
+        read_recipe(path)
+
+
+def test_homes_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    changes = ["data.folder=~/speech", "run.out=~/runs/one"]
+    recipe = read_recipe(FOLDER / "mini-lora.yaml", changes)
+    assert recipe.data.folder == str(tmp_path / "speech")
+    assert recipe.run.out == str(tmp_path / "runs" / "one")
+
+
+def test_a_model_yet_to_be_fetched_has_the_published_sizes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    changes = [f"model.checkpoint={tmp_path / 'none'}"]
+    told = estimate_recipe(read_recipe(FOLDER / "published-lora-24gb.yaml", changes))
+    assert told.num_parameters == num_parameters(PUBLISHED) + told.num_trained
+    assert "no such folder yet" in caplog.text
 
 
 def test_a_missing_key_is_named() -> None:
