@@ -91,23 +91,27 @@ def check_ranges(recipe: Any, ranges: Mapping[str, tuple[float, float]]) -> None
                 raise ValueError(f"{place}: {value} given; allowed: {low} to {high}")
 
 
-def check_same(before: dict[str, Any], now: dict[str, Any], fixed: Sequence[str]) -> None:
-    """Raises ValueError naming what a resumed recipe must not change.
+def check_same(
+    before: dict[str, Any], now: dict[str, Any], fixed: Sequence[str], may_move: Sequence[str] = ()
+) -> None:
+    """Raises ValueError naming the first key that a resumed recipe must not change.
 
     Args:
         before: plain values of the recipe that the run began with.
         now: those of the recipe that it is resumed with.
         fixed: sections, or single keys as "section.key".
+        may_move: keys of files whose place does not matter, since a digest tells what they are.
     """
-    for place in fixed:
-        old, new = before, now
-        for key in place.split("."):
-            old, new = old[key], new[key]
-        if old != new:
-            raise ValueError(
-                f"{place}: the run began with {old}, the recipe now says {new}; a resumed run "
-                "keeps it. Choose another run.out for a new run"
-            )
+    for section, dot, only in (place.partition(".") for place in fixed):
+        began, goes_on = (recipe[section] or {} for recipe in (before, now))
+        for key in [only] if dot else list({**began, **goes_on}):
+            old, new = began.get(key), goes_on.get(key)
+            place = f"{section}.{key}"
+            if old != new and place not in may_move:
+                raise ValueError(
+                    f"{place}: the run began with {old!r}, the recipe now says {new!r}; a resumed "
+                    "run keeps it. Choose another run.out for a new run"
+                )
 
 
 def _loader(yaml: types.ModuleType) -> type:

@@ -22,7 +22,7 @@ Origins = dict[str, str]
 
 
 def origins(recipe: Recipe, folder: CheckpointFolder) -> Origins:
-    """Digests of the base weights and of the data sets, by the recipe's key.
+    """Digests of the base weights and of the data sets, by the recipe's key; "" of none.
 
     Raises:
         ValueError: no data set where the recipe says.
@@ -32,9 +32,8 @@ def origins(recipe: Recipe, folder: CheckpointFolder) -> Origins:
         "model.checkpoint": weights_digest(folder.llm_path(recipe.model.gen_type)),
         "data.folder": _dataset_digest(recipe.data.folder),
     }
-    if recipe.data.replay is not None:
-        found["data.replay"] = _dataset_digest(recipe.data.replay)
-    return found
+    replay = recipe.data.replay
+    return found | {"data.replay": "" if replay is None else _dataset_digest(replay)}
 
 
 def check_origins(before: Mapping[str, str] | None, now: Origins, out: Path) -> None:
@@ -56,7 +55,7 @@ def check_origins(before: Mapping[str, str] | None, now: Origins, out: Path) -> 
         )
         return
     for place, digest in now.items():
-        if before.get(place) != digest:
+        if before.get(place, "") != digest:
             raise ValueError(f"{out}: {CHANGED[place]}; choose another run.out for a new run")
 
 

@@ -24,7 +24,7 @@ from fireredtts2.training.finetune.export import write_model
 from fireredtts2.training.finetune.extras import load_extra
 from fireredtts2.training.finetune.journal import BEFORE_ALL, FINAL, Journal
 from fireredtts2.training.finetune.material import TextReader, open_material
-from fireredtts2.training.finetune.origins import check_origins, origins, weights_digest
+from fireredtts2.training.finetune.origins import CHANGED, check_origins, origins, weights_digest
 from fireredtts2.training.finetune.packing import VALIDATION, Packer
 from fireredtts2.training.finetune.recipe import Recipe
 from fireredtts2.training.finetune.samples import Samples, SampleSpeaker, sample_lines
@@ -128,7 +128,8 @@ class Run:
         if state is None:
             log.warning("%s: no checkpoint to resume from; starting anew", self.out)
             return
-        check_same(state["recipe"], self.recipe.as_dict(), FIXED)
+        may_move = tuple(CHANGED) if state.get("origins") else ()
+        check_same(state["recipe"], self.recipe.as_dict(), FIXED, may_move)
         check_origins(state.get("origins"), self.origins, self.out)
         self.trainer.load(state["trainer"])
         self.is_fresh = False
@@ -274,7 +275,7 @@ def take(recipe: Recipe, step: int) -> Path:
     """
     out, folder = Path(recipe.run.out), CheckpointFolder(recipe.model.checkpoint)
     state = CheckpointStore(out / CHECKPOINTS, recipe.run.keep_checkpoints).load(step)
-    check_same(state["recipe"], recipe.as_dict(), ("model", "lora"))
+    check_same(state["recipe"], recipe.as_dict(), ("model", "lora"), tuple(CHANGED))
     now = {"model.checkpoint": weights_digest(folder.llm_path(recipe.model.gen_type))}
     check_origins(state.get("origins"), now, out)
     trainer = state["trainer"]

@@ -155,7 +155,7 @@ def test_the_model_of_any_kept_step_can_be_taken(values: MakeValues, method: str
         assert_same({k: written[k].float() for k in state["average"]}, state["average"])
     with pytest.raises(ValueError, match=r"no checkpoint of step 4; there are: 0, 3, 6 \("):
         take(recipe, 4)
-    with pytest.raises(ValueError, match="lora: the run began with"):
+    with pytest.raises(ValueError, match="lora.rank: the run began with"):
         take(recipe_from(values(model__method=method, lora__rank=3)), 3)
 
 
@@ -385,7 +385,11 @@ def test_a_second_run_does_not_overwrite_the_first(values: MakeValues) -> None:
 
 @pytest.mark.parametrize(
     ("change", "place"),
-    [({"lora__rank": 8}, "lora"), ({"run__seed": 1}, "run.seed")],
+    [
+        ({"lora__rank": 8}, r"lora\.rank: the run began with 4, the recipe now says 8"),
+        ({"data__code_noise": 0.1}, r"data\.code_noise: the run began with 0\.0"),
+        ({"run__seed": 1}, r"run\.seed"),
+    ],
 )
 def test_a_resumed_run_keeps_its_recipe(
     values: MakeValues, change: dict[str, Any], place: str
@@ -425,6 +429,18 @@ def test_a_resumed_run_keeps_its_data(
             Run(recipe, resume=True)
         shutil.rmtree(folder)
         kept.rename(folder)
+
+
+def test_data_and_weights_may_move(
+    values: MakeValues, dataset: Path, tiny_checkpoint: Path, tmp_path: Path
+) -> None:
+    Run(recipe_from(values())).carry_out()
+    shutil.copytree(dataset, tmp_path / "data")
+    shutil.copytree(tiny_checkpoint, tmp_path / "base")
+    moved = {"data__folder": str(tmp_path / "data"), "model__checkpoint": str(tmp_path / "base")}
+    assert Run(recipe_from(values(**moved)), resume=True).trainer.step_count == 6
+    with pytest.raises(ValueError, match=r"the replayed data set is not the one"):
+        Run(recipe_from(values(**moved, data__replay=str(dataset))), resume=True)
 
 
 def test_a_resumed_run_keeps_its_base_weights(
