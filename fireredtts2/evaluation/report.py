@@ -101,6 +101,11 @@ class Part:
     rows: Sequence[Row]
     notes: Sequence[str] = field(default_factory=tuple)
 
+    @property
+    def is_measured(self) -> bool:
+        """Whether it has figures, and does not only say why it has none."""
+        return any(figure.value is not None for figure in self.figures)
+
     def save(self, path: Path, about: Row) -> None:
         """Writes the part with what was measured (`about`), whole or not at all."""
         values = {"about": about, **dataclasses.asdict(self)}

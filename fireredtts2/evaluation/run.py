@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -77,7 +77,7 @@ class Evaluation:
         for name, path, measure in self._jobs():
             logger.info("measuring %s", name)
             try:
-                measure().save(path, self.materials.about)
+                self._keep(measure(), path)
             except Exception as error:  # hours of the other parts are not lost to this one
                 is_ours = not isinstance(error, EXPECTED_ERRORS)
                 logger.error("%s failed: %s", name, error, exc_info=is_ours)
@@ -87,9 +87,31 @@ class Evaluation:
         write_report(out, about, parts)
         write_page(out / "report.html", about, parts, out, self.config.page_items)
         if failed:
-            names = ", ".join(part.name for part in failed.values())
-            raise EvaluationError(f"{out / 'report.md'} lacks {names}: failed, as it says there")
+            raise EvaluationError(self._failure(failed.values(), parts))
         return parts
+
+    def _keep(self, part: Part, path: Path) -> None:
+        """Saves a part; one that says only why it was not measured never replaces figures."""
+        if part.is_measured or not self._was_measured(path):
+            part.save(path, self.materials.about)
+        else:
+            logger.warning(
+                "%s: %s The report shows it as measured before", part.name, part.notes[0]
+            )
+
+    def _was_measured(self, path: Path) -> bool:
+        """Whether a part with figures of the same model is kept."""
+        before = Part.load(path, self.materials.about)
+        return before is not None and before.is_measured
+
+    def _failure(self, failed: Collection[Part], parts: Sequence[Part]) -> str:
+        """Which parts failed, and what the report has in their place."""
+        measured = {part.name for part in parts if part.is_measured}
+        lacking = ", ".join(part.name for part in failed if part.name not in measured)
+        older = ", ".join(part.name for part in failed if part.name in measured)
+        found = [f"lacks {lacking}: failed, as it says there"] if lacking else []
+        found += [f"has {older} as measured before: failed now"] if older else []
+        return f"{self.config.out / 'report.md'} {'; it '.join(found)}"
 
     def _jobs(self) -> list[tuple[str, Path, Callable[[], Part]]]:
         """What is to be measured: its name in the report, where it is kept, and how."""
@@ -110,13 +132,15 @@ class Evaluation:
         return [*named, *sets]
 
     def _found_parts(self, failed: Mapping[Path, Part]) -> list[Part]:
-        """The parts measured now and before, those of sets last."""
+        """The parts measured now and before, those of sets last.
+
+        One that failed is shown as failed only where there are no figures of an earlier run.
+        """
         sets = {*self._set_path("").parent.glob("set_*.json"), *failed}
         names = [self._part_path(name) for name in PARTS]
         paths = [*names, *sorted(sets.difference(names))]
-        found = [
-            (path, failed.get(path) or Part.load(path, self.materials.about)) for path in paths
-        ]
+        shown = {path: part for path, part in failed.items() if not self._was_measured(path)}
+        found = [(path, shown.get(path) or Part.load(path, self.materials.about)) for path in paths]
         for path, part in found:
             if part is None and path.is_file():
                 logger.info("%s is left out: of other weights, code, seed or machine", path)

@@ -167,6 +167,32 @@ def test_a_part_that_fails_leaves_the_others_in_the_report(
     assert read_report(tmp_path)[0]["dialogue.wer"]["value"] == 0
 
 
+def test_what_was_measured_stays_where_it_cannot_be_measured_now(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    corpus = tmp_path / "corpus"
+    corpus.mkdir()
+    write_shard(corpus / "shard_000.tar", [0, 1, 2, 50])
+    evaluation(tmp_path, FakeTTS(TEXTS), "wer", "codec", corpus=corpus, codec_clips=2).run()
+    before = read_report(tmp_path)
+    evaluation(tmp_path, FakeTTS(TEXTS), "codec").run()
+    assert read_report(tmp_path) == before
+    assert "codec: Not measured: it needs the corpus folder (--corpus). The report" in caplog.text
+    run = evaluation(tmp_path, FakeTTS(TEXTS), "wer", "dialogue")
+
+    def mistyped() -> Part:
+        raise ValueError("/nope: not a folder")
+
+    monkeypatch.setattr(run, "sentences", mistyped)
+    monkeypatch.setattr(run, "dialogue", mistyped)
+    message = r"report\.md lacks dialogue: failed, as it says there; it has sentences as measured"
+    with pytest.raises(EvaluationError, match=message):
+        run.run()
+    _, parts = read_report(tmp_path)
+    assert {name: parts[name] for name in before[1]} == before[1]
+    assert parts["dialogue"]["notes"] == ["Not measured: it failed: /nope: not a folder."]
+
+
 @pytest.mark.parametrize(
     ("voices", "measured"), [((), set()), (("anna",), {"sentences", "runaways"})]
 )
