@@ -19,7 +19,7 @@ from fireredtts2.evaluation.parts import heard_by, speech_figures, turn_row
 from fireredtts2.evaluation.report import Part
 from fireredtts2.evaluation.scorer import Scorer
 from fireredtts2.evaluation.speaker import VoiceProfile
-from fireredtts2.evaluation.synthesis import Item, SpokenTurn, Studio
+from fireredtts2.evaluation.synthesis import REFUSED, Item, SpokenTurn, Studio
 from fireredtts2.voices import Voice
 
 
@@ -72,7 +72,8 @@ def clone_part(
     item, as a turn does that fails.
 
     Raises:
-        ValueError: A text without a word, or a reference recording that cannot be read.
+        ValueError: A text without a word, a reference recording that cannot be read, or the model
+            refuses every item: that says nothing of how it speaks.
     """
     _check_texts(source, items, scorer)
     _check_references(source, items)
@@ -96,6 +97,7 @@ def clone_part(
                 "audio_reference": str(item.reference.resolve()) if item.reference else None,
             }
         )
+    _check_spoken(source, rows)
     figures = speech_figures(name, rows, REFERENCE)
     notes = [
         heard_by(scorer.judges),
@@ -110,6 +112,12 @@ def _check_texts(source: SetSource, items: Sequence[CloneItem], scorer: Scorer) 
     silent = [item.id for item in items if not scorer.judges.normalize(item.text).split()]
     if silent:
         raise ValueError(f"{source.path}: no word in the text of {', '.join(silent)}")
+
+
+def _check_spoken(source: SetSource, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raises ValueError where nothing of a set was spoken because the model refuses it."""
+    if all(row["error"].startswith(REFUSED) for row in rows):
+        raise ValueError(f"{source.path}: no item was spoken; the first was {rows[0]['error']}")
 
 
 def _check_references(source: SetSource, items: Sequence[CloneItem]) -> None:

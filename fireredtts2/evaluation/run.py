@@ -9,7 +9,7 @@ from pathlib import Path
 
 from fireredtts2.evaluation.clone_part import clone_part, draw_items, make_studio
 from fireredtts2.evaluation.clone_readers import read_set
-from fireredtts2.evaluation.clone_sets import SetSource
+from fireredtts2.evaluation.clone_sets import CloneItem, SetSource
 from fireredtts2.evaluation.codec_part import Decoder, codec_part
 from fireredtts2.evaluation.corpus import draw_clips
 from fireredtts2.evaluation.items import extra_items
@@ -71,6 +71,7 @@ class Evaluation:
         A part that fails does not keep the others from being measured; the report says why.
 
         Raises:
+            ValueError: A set cannot be read; nothing was measured.
             EvaluationError: Parts failed. The report is written before.
         """
         failed: dict[Path, Part] = {}
@@ -114,7 +115,11 @@ class Evaluation:
         return f"{self.config.out / 'report.md'} {'; it '.join(found)}"
 
     def _jobs(self) -> list[tuple[str, Path, Callable[[], Part]]]:
-        """What is to be measured: its name in the report, where it is kept, and how."""
+        """What is to be measured: its name in the report, where it is kept, and how.
+
+        Raises:
+            ValueError: A set cannot be read.
+        """
         measure: Mapping[PartName, Callable[[], Part]] = {
             "wer": self.sentences,
             "dialogue": self.dialogue,
@@ -125,11 +130,15 @@ class Evaluation:
         }
         chosen = [name for name in PARTS if name in self.config.parts]
         named = [(REPORT_NAMES.get(n, n), self._part_path(n), measure[n]) for n in chosen]
-        sets = [
-            (source.part_name, self._set_path(source.part_name), partial(self.clone_set, source))
-            for source in self.config.sets
+        # Read at once: a line that is not right must not be found after hours of the other parts.
+        sets = [(source, read_set(source, self.config.seed)) for source in self.config.sets]
+        return [
+            *named,
+            *(
+                (one.part_name, self._set_path(one.part_name), partial(self.clone_set, one, items))
+                for one, items in sets
+            ),
         ]
-        return [*named, *sets]
 
     def _found_parts(self, failed: Mapping[Path, Part]) -> list[Part]:
         """The parts measured now and before, those of sets last.
@@ -188,10 +197,10 @@ class Evaluation:
         decoder = Decoder(made.tts.codec, folder, made.model_id, made.tts.device)
         return codec_part(decoder, clips, made.scorer, self.config.out)
 
-    def clone_set(self, source: SetSource) -> Part:
-        """Speaks a set from disk in the voices of its prompts."""
+    def clone_set(self, source: SetSource, found: Sequence[CloneItem]) -> Part:
+        """Speaks items of a set from disk in the voices of their prompts."""
         made, config = self.materials, self.config
-        items = draw_items(read_set(source, config.seed), config.set_items, config.seed)
+        items = draw_items(found, config.set_items, config.seed)
         studio = make_studio(made.tts, items, config.out / "audio", made.model_id)
         return clone_part(source, items, studio, made.set_scorer, config.seed, config.language)
 

@@ -11,6 +11,7 @@ from fireredtts2.evaluation.asr import ENGLISH
 from fireredtts2.evaluation.clone_sets import SetSource
 from fireredtts2.evaluation.goals import RUNAWAY_TURNS
 from fireredtts2.evaluation.page.render import PAGE_ITEMS
+from fireredtts2.evaluation.sets import load_dialogues, load_sentences
 
 PartName = Literal["wer", "dialogue", "long", "runaways", "codec", "speed"]
 MOST_MINUTES = 240
@@ -59,6 +60,10 @@ class EvaluationConfig:
             raise ValueError(f"unknown parts {unknown}; parts: {', '.join(PARTS)}")
         if not (self.parts or self.sets):
             raise ValueError(f"nothing to measure; parts: {', '.join(PARTS)}, or a set")
+        load_sentences(self.sentences)  # a number that is not there is told now
+        load_dialogues(self.dialogues)
+        if self.seed < 0:
+            raise ValueError(f"seed {self.seed}; allowed: 0 or above")
         if self.codec_clips < 1 or self.runaway_turns < 0 or self.threads < 1:
             raise ValueError(
                 "codec_clips and threads must be at least 1, runaway_turns at least 0; got "

@@ -20,6 +20,7 @@ from fireredtts2.speech import Speech
 from fireredtts2.voices import Voice
 
 logger = logging.getLogger(__name__)
+REFUSED = "refused: "  # begins the error of an item that the model did not even begin to speak
 
 
 class Speaker(Protocol):
@@ -115,7 +116,7 @@ class Studio:
             failure, turns = error.reason, error.turns
         except ValueError as error:
             logger.warning("%s: %s", item.id, error)
-            failure, turns = f"refused: {error}", []
+            failure, turns = f"{REFUSED}{error}", []
         wall_s = time.perf_counter() - start
         if len(turns) != len(item.lines) and not failure:
             raise RuntimeError(f"{item.id}: {len(item.lines)} lines came back as {len(turns)}")

@@ -106,12 +106,28 @@ def test_a_text_without_a_word_is_refused_before_anything_is_spoken(tmp_path: Pa
     assert "no word in the text of two" in page
 
 
-def test_a_set_that_cannot_be_read_leaves_the_others(tmp_path: Path) -> None:
+def test_all_sets_are_read_before_anything_is_spoken(tmp_path: Path) -> None:
     source = write_set(tmp_path, [{"id": "one", "text": TEXTS[0]}])
-    config = make_config(tmp_path, sets=[SetSource("librispeech", tmp_path / "nowhere"), source])
-    with pytest.raises(EvaluationError, match="lacks librispeech-nowhere"):
-        Evaluation(config, lambda: FakeTTS(TEXTS), lambda: fake_judges(TEXTS)).run()
-    assert len(rows_of(tmp_path)) == 1
+    wrong = tmp_path / "wrong.jsonl"
+    wrong.write_text("{", encoding="utf-8")
+    for other, message in (
+        (SetSource("librispeech", tmp_path / "nowhere"), "nowhere: no such file or folder"),
+        (SetSource("jsonl", wrong), r"wrong\.jsonl, line 1: not JSON"),
+    ):
+        tts = FakeTTS(TEXTS)
+        config = make_config(tmp_path, "wer", sets=[source, other])
+        with pytest.raises(ValueError, match=message):
+            Evaluation(config, lambda tts=tts: tts, lambda: fake_judges(TEXTS)).run()
+        assert tts.calls == 0
+
+
+def test_a_set_of_which_the_model_refuses_everything_is_not_measured(tmp_path: Path) -> None:
+    source = write_set(tmp_path, [{"id": n, "text": TEXTS[0]} for n in "ab"], seconds=2.5)
+    with pytest.raises(EvaluationError, match="lacks jsonl-clones"):
+        evaluation(tmp_path, source, FakeTTS(TEXTS)).run()
+    page = (tmp_path / "out" / "report.md").read_text(encoding="utf-8")
+    reason = "no item was spoken; the first was refused: a voice prompt is of at most 2 s."
+    assert reason in page
 
 
 def test_the_second_run_speaks_and_judges_nothing_and_other_prompts_do(tmp_path: Path) -> None:

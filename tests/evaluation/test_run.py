@@ -237,6 +237,13 @@ def test_wrong_settings_are_refused(tmp_path: Path) -> None:
         EvaluationConfig("mini", tmp_path, codec_clips=0)
     with pytest.raises(ValueError, match="nothing to measure"):
         EvaluationConfig("mini", tmp_path, ())
+    for count in (0, 101):
+        with pytest.raises(ValueError, match=f"{count} sentences asked for, 1 to 100 are there"):
+            EvaluationConfig("mini", tmp_path, sentences=count)
+    with pytest.raises(ValueError, match="11 dialogues asked for, 1 to 10 are there"):
+        EvaluationConfig("mini", tmp_path, dialogues=11)
+    with pytest.raises(ValueError, match="seed -1; allowed: 0 or above"):
+        EvaluationConfig("mini", tmp_path, seed=-1)
 
 
 def test_the_command_line_says_what_is_wrong(
