@@ -138,16 +138,18 @@ class Studio:
         record = self._folder / f"{item.id}.json"
         if not record.is_file():
             return None
-        values = json.loads(record.read_text(encoding="utf-8"))
-        if values["model"] != self._model or values["item"] != item.as_json():
+        try:
+            values = json.loads(record.read_text(encoding="utf-8"))
+            if values["model"] != self._model or values["item"] != item.as_json():
+                return None
+            audio = [
+                soundfile.read(self._wav(item, number), dtype="float32")[0]
+                for number in range(len(item.lines))
+            ]
+            return SpokenItem(_turns(item, audio, values["errors"]), values["wall_s"])
+        except (ValueError, KeyError, TypeError, soundfile.SoundFileError) as error:
+            logger.warning("%s: cannot be used, spoken anew (%s)", record, error)
             return None
-        if not all(self._wav(item, number).is_file() for number in range(len(item.lines))):
-            return None
-        audio = [
-            soundfile.read(self._wav(item, number), dtype="float32")[0]
-            for number in range(len(item.lines))
-        ]
-        return SpokenItem(_turns(item, audio, values["errors"]), values["wall_s"])
 
     def _save(self, item: Item, spoken: SpokenItem) -> None:
         self._folder.mkdir(parents=True, exist_ok=True)

@@ -246,6 +246,28 @@ def test_wrong_settings_are_refused(tmp_path: Path) -> None:
         EvaluationConfig("mini", tmp_path, seed=-1)
 
 
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("sentence_001.json", b'{"model": '),
+        ("sentence_001.json", b"[]"),
+        ("sentence_001.json", b"\xff"),
+        ("sentence_001_0.wav", b"RIFF"),
+    ],
+)
+def test_a_kept_item_that_is_damaged_is_spoken_anew(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture, name: str, damage: bytes
+) -> None:
+    evaluation(tmp_path, FakeTTS(TEXTS), "wer").run()
+    before = read_report(tmp_path)
+    (tmp_path / "out" / "audio" / name).write_bytes(damage)
+    again = FakeTTS(TEXTS)
+    evaluation(tmp_path, again, "wer").run()
+    assert again.calls == 1
+    assert "sentence_001.json: cannot be used, spoken anew" in caplog.text
+    assert read_report(tmp_path) == before
+
+
 def test_the_command_line_says_what_is_wrong(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
