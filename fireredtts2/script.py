@@ -13,6 +13,8 @@ from fireredtts2.text import check_speakable
 
 ScriptFormat = Literal["txt", "md", "json"]
 SPEAKERS = ("S1", "S2", "S3", "S4")
+#: The tokenizer knows these marks wherever they stand.
+INNER_TAG = re.compile(r"\[S\d+\]|\[S_(?:PODCAST|DIALOG)_\d+\]")
 MAX_PAUSE_S = 60.0
 
 _SUFFIXES: dict[str, ScriptFormat] = {

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from fireredtts2.config import MONOLOGUE_SPLIT_BYTES
 from fireredtts2.narration.narrator import Line
-from fireredtts2.narration.prompter import INNER_TAG, SPEAKERS, speaker_name, split_tag
-from fireredtts2.script import ScriptTurn
+from fireredtts2.narration.prompter import speaker_name, split_tag
+from fireredtts2.script import INNER_TAG, SPEAKERS, ScriptTurn
 from fireredtts2.text import check_speakable, process_text_list, shown, split_text
 from fireredtts2.text_frontend import TextFrontend
 

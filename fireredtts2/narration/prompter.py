@@ -16,15 +16,13 @@ from fireredtts2.codec.codec import RedCodec
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.engine.loading import load_codec
 from fireredtts2.narration.conversation import Spoken
-from fireredtts2.script import SPEAKERS
+from fireredtts2.script import INNER_TAG, SPEAKERS
 from fireredtts2.speech import Segment, Turn
 from fireredtts2.text import shown
 from fireredtts2.text_frontend import TextFrontend
 from fireredtts2.voices import Voice, VoiceLibrary, user_voices_path
 
 TAG = re.compile(r"\s*\[([^\]\[]*)\]")
-#: The tokenizer knows these marks wherever they stand.
-INNER_TAG = re.compile(r"\[S\d+\]|\[S_(?:PODCAST|DIALOG)_\d+\]")
 
 VoiceLike = str | Voice
 KNOWN_GAINS = 64  # voices whose equaliser is kept, 2 kB each

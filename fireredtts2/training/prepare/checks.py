@@ -24,6 +24,7 @@ class Reason(str, Enum):
     SILENCE = "silence"
     CLIPPING = "clipping"
     EMPTY_TEXT = "empty_text"
+    SPEAKER_TAG = "speaker_tag"
     UNKNOWN_TEXT = "unknown_text"
     WRONG_SCRIPT = "wrong_script"
     TOO_FAST = "too_fast"
@@ -42,6 +43,7 @@ MEANINGS = {
     Reason.SILENCE: "nothing, or next to nothing, can be heard",
     Reason.CLIPPING: "too many samples at the limit",
     Reason.EMPTY_TEXT: "no text, or nothing to say in it",
+    Reason.SPEAKER_TAG: "a speaker tag within the text",
     Reason.UNKNOWN_TEXT: "characters that the model cannot read",
     Reason.WRONG_SCRIPT: "not the script of its language",
     Reason.TOO_FAST: "more text than can be said in that time",

@@ -7,7 +7,7 @@ import io
 import json
 import re
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 #: What is looked for beside texts; what else FFmpeg reads can be named in a manifest.
@@ -17,6 +17,8 @@ AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
 PART_BYTES = 65_536
 #: What digests begin with; those before it knew files by their sizes alone.
 DIGEST_KIND = "parts-"
+#: Set by whoever prepared the texts for another program; here speakers have names of their own.
+LEADING_TAG = re.compile(r"\s*\[S\d+\]\s*")
 SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -106,6 +108,17 @@ def apart(recording: Recording) -> list[Recording]:
         Recording(f"{recording.id}#{number}", (turn,), recording.language, recording.source)
         for number, turn in enumerate(recording.turns)
     ]
+
+
+def untagged(recording: Recording) -> Recording:
+    """The recording without the speaker tag that a text may begin with."""
+    turns = (replace(turn, text=_without_tag(turn.text)) for turn in recording.turns)
+    return replace(recording, turns=tuple(turns))
+
+
+def _without_tag(text: str) -> str:
+    tag = LEADING_TAG.match(text)
+    return text if tag is None else text[tag.end() :]
 
 
 def refuse_odd_names(recordings: Iterable[Recording]) -> None:

@@ -9,6 +9,7 @@ from tokenizers import Tokenizer
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.llm.tokenizer import TOKENIZER_FILE
 from fireredtts2.pronunciation import letters_for
+from fireredtts2.script import INNER_TAG
 from fireredtts2.training.finetune.material import END_ROWS, TextReader
 from fireredtts2.training.prepare import checks
 from fireredtts2.training.prepare.checks import Limits, Reason, RefusedError
@@ -32,10 +33,14 @@ class TextJudge:
         """Rows that a text takes.
 
         Raises:
-            RefusedError: empty, of another script, or not readable.
+            RefusedError: empty, with a speaker tag in it, of another script, or not readable.
         """
         if not checks.count_spoken(text):
             raise RefusedError(Reason.EMPTY_TEXT, "no letter or digit in it")
+        if (tag := INNER_TAG.search(text)) is not None:  # inference refuses it too
+            raise RefusedError(
+                Reason.SPEAKER_TAG, f"{tag[0]} within the text; a turn has one speaker"
+            )
         checks.check_script(text, language, self._limits)
         try:
             prepared = self._reader.frontend(text)

@@ -71,6 +71,8 @@ def test_what_is_right_passes_and_is_made_even(tiny_checkpoint: Path, tmp_path: 
     [
         (Reason.EMPTY_TEXT, "", {}),
         (Reason.EMPTY_TEXT, " ... !", {}),
+        (Reason.SPEAKER_TAG, "A text of two. [S2] Of two?", {}),
+        (Reason.SPEAKER_TAG, "[S_DIALOG_1]A text of some length.", {}),
         (Reason.UNKNOWN_TEXT, "Déjà vu, all of it.", {}),
         (Reason.UNKNOWN_TEXT, "A <|text_end|> inside.", {}),
         (Reason.WRONG_SCRIPT, "Это русский текст.", {}),

@@ -44,6 +44,15 @@ def test_a_folder_of_audio_with_texts(tmp_path: Path) -> None:
     assert {r.turns[0].speaker for r in named} == {"everybody"}
 
 
+def test_a_speaker_tag_before_a_text_is_left_out(tmp_path: Path) -> None:
+    texts = ["[S1] Her day begins.", " [S12]So  does [S2] his.", "[S1][S2]Both.", "[s1] Lower."]
+    rows = [{"audio": f"{n}.wav", "text": t, "speaker": "A"} for n, t in enumerate(texts)]
+    _, found = read_source(write_lines(tmp_path / "set.jsonl", rows))
+    assert [recording.turns[0].text for recording in found] == [
+        "Her day begins.", "So does [S2] his.", "[S2]Both.", "[s1] Lower.",
+    ]  # fmt: skip
+
+
 def test_ljspeech(tmp_path: Path) -> None:
     root = tmp_path / "LJ"
     write_clip(root / "wavs/LJ001-0001.wav")
