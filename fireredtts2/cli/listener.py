@@ -10,7 +10,11 @@ import numpy as np
 from fireredtts2.evaluation.alignment import align
 from fireredtts2.evaluation.asr import ENGLISH, WhisperTranscriber, whisper_normalizer
 from fireredtts2.evaluation.asr_model import asr_model_folder, recogniser_name
+from fireredtts2.evaluation.extras import load_extra
 from fireredtts2.training.prepare.judge import MakeListener
+
+#: Of the evaluation extra.
+MODULES = ("faster_whisper", "jiwer", "whisper_normalizer.basic", "whisper_normalizer.english")
 
 
 def whisper_listener(model: Path | None) -> tuple[MakeListener, str]:
@@ -18,7 +22,14 @@ def whisper_listener(model: Path | None) -> tuple[MakeListener, str]:
 
     Args:
         model: a Whisper folder for CTranslate2; None is Whisper base, fetched once.
+
+    Raises:
+        MissingPackageError: a package of the evaluation extra is not installed.
+        ValueError: `model` is no such folder.
+        RuntimeError: Whisper base could not be fetched.
     """
+    for module in MODULES:
+        load_extra(module)  # told now, not when the first turn is listened to
     folder = asr_model_folder(model)
     return functools.partial(WhisperListener, folder), recogniser_name(folder)
 

@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from fireredtts2.cli import options
-from fireredtts2.cli.errors import reported
+from fireredtts2.cli.errors import CommandError, ExitCode, one_line, reported
 
 if TYPE_CHECKING:
     from fireredtts2.training.prepare.judge import MakeListener
@@ -136,8 +136,14 @@ def _listener(asr: bool, model: Path | None) -> tuple[MakeListener | None, str]:
     if not asr:
         return None, ""
     from fireredtts2.cli.listener import whisper_listener
+    from fireredtts2.evaluation.extras import MissingPackageError
 
-    return whisper_listener(model)
+    try:
+        return whisper_listener(model)
+    except MissingPackageError as error:
+        raise CommandError(ExitCode.USAGE, one_line(error)) from error
+    except RuntimeError as error:  # the download
+        raise CommandError(ExitCode.IO, one_line(error)) from error
 
 
 @contextlib.contextmanager

@@ -51,6 +51,11 @@ def block_path(folder: Path, number: int) -> Path:
     return folder / f"block-{number:06d}.safetensors"
 
 
+def has_blocks(folder: Path) -> bool:
+    """Whether there is any block."""
+    return any(folder.glob("block-*.safetensors"))
+
+
 def make_block(recordings: Sequence[Recording], judge: Judge, codec: RedCodec, path: Path) -> None:
     """Judges and encodes the recordings of a block, and writes them whole or not at all."""
     heard = [judge.recording(recording) for recording in recordings]

@@ -18,7 +18,13 @@ from fireredtts2.atomic_file import atomic_path
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.config import FRAME_RATE_HZ
 from fireredtts2.training.prepare import workers
-from fireredtts2.training.prepare.block import Judged, block_path, plan_blocks, read_block
+from fireredtts2.training.prepare.block import (
+    Judged,
+    block_path,
+    has_blocks,
+    plan_blocks,
+    read_block,
+)
 from fireredtts2.training.prepare.judge import MakeListener
 from fireredtts2.training.prepare.options import PrepareOptions
 from fireredtts2.training.prepare.plan import check_same, make_plan
@@ -121,9 +127,12 @@ class _Preparation:
         return True
 
     def _begin(self) -> None:
-        """Keeps the plan, or compares it with that of the run that is gone on with."""
+        """Keeps the plan, or compares it with that of the run that is gone on with.
+
+        One that nothing was made by yet, as where a package was missing, binds nobody.
+        """
         path, own = self.work / PLAN_NAME, (WORK_NAME, *Report.NAMES)
-        if path.exists():
+        if path.exists() and has_blocks(self.work):
             check_same(self.out, json.loads(path.read_text("utf-8")), self.plan)
         elif self.out.exists() and any(p.name not in own for p in self.out.iterdir()):
             raise ValueError(f"{self.out}: there is something else in it; choose another folder")

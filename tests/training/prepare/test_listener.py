@@ -7,7 +7,9 @@ import numpy as np
 import pytest
 
 from fireredtts2.cli import listener
+from fireredtts2.cli.errors import ExitCode
 from fireredtts2.cli.main import main
+from fireredtts2.evaluation import asr_model, extras
 from tests.training.prepare.speech import write_clip
 
 
@@ -26,6 +28,7 @@ def fake(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("jiwer", reason="comparing words needs the evaluation extra")
     pytest.importorskip("whisper_normalizer", reason="comparing words needs the evaluation extra")
     monkeypatch.setattr(listener, "WhisperTranscriber", FakeWhisper)
+    monkeypatch.setattr(listener, "load_extra", lambda module: None)  # FakeWhisper needs none
 
 
 @pytest.mark.parametrize(
@@ -64,3 +67,31 @@ def test_the_command_lets_it_listen(
     assert "heard: 'We owe Mr. Smith 20 dollars'" in (tmp_path / "set/refused.jsonl").read_text()
     assert main([*command, "--language", "en"]) == 2
     assert "recogniser was 'fake whisper', is ''" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("missing", listener.MODULES)
+def test_a_package_that_is_missing_is_named_before_anything_is_begun(
+    missing: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    def load(module: str) -> None:
+        if module == missing:
+            raise extras.MissingPackageError(f"the evaluation needs the package {module!r}")
+
+    monkeypatch.setattr(listener, "load_extra", load)
+    command = ["prepare", str(tmp_path), str(tmp_path / "set"), "--asr"]
+    assert main(command) == ExitCode.USAGE
+    assert f"fireredtts2: the evaluation needs the package {missing!r}" in capsys.readouterr().err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_recogniser_that_cannot_be_fetched_is_a_fault_of_the_network(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(folder: Path) -> Path:
+        raise RuntimeError("could not download it:\nno route")
+
+    monkeypatch.setattr(asr_model, "fetch_asr_model", fail)
+    monkeypatch.delenv(asr_model.ASR_MODEL_ENV, raising=False)
+    assert main(["prepare", str(tmp_path), str(tmp_path / "set"), "--asr"]) == ExitCode.IO
+    assert capsys.readouterr().err == "fireredtts2: could not download it: no route\n"

@@ -3,12 +3,13 @@
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 
 from fireredtts2.checkpoint import CheckpointFolder
-from fireredtts2.training.prepare import workers
+from fireredtts2.training.prepare import block, workers
 from fireredtts2.training.prepare.options import PrepareOptions
 from fireredtts2.training.prepare.preparation import WORK_NAME, prepare
 from fireredtts2.training.prepare.splits import assign
@@ -85,10 +86,21 @@ def test_other_options_are_refused(
     with pytest.raises(ValueError, match="the recordings changed"):
         prepare(make_options(source=changed))
     changed.unlink()
-    monkeypatch.setattr(workers, "make_block", lambda *_: (_ for _ in ()).throw(CutError))
     out = tmp_path / "cut"
-    with pytest.raises(CutError):
-        prepare(make_options(out=out))
+
+    def cut_after(num_blocks: int) -> None:
+        def make(recordings: Any, judge: Any, codec: Any, path: Path) -> None:
+            if path.name >= f"block-{num_blocks:06d}":
+                raise CutError
+            block.make_block(recordings, judge, codec, path)
+
+        monkeypatch.setattr(workers, "make_block", make)
+
+    monkeypatch.setattr(block, "BLOCK_TURNS", 3)
+    for num_blocks, split_by in ((0, "speaker"), (1, "id")):  # the first has made nothing yet
+        cut_after(num_blocks)
+        with pytest.raises(CutError):
+            prepare(make_options(out=out, split_by=split_by))
     with pytest.raises(ValueError, match="split_by was 'id', is 'speaker'"):
         prepare(make_options(out=out, split_by="speaker"))
 
