@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from fireredtts2.cli import options
-from fireredtts2.cli.errors import CommandError, ExitCode, one_line, reported
+from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, one_line, reported
 
 if TYPE_CHECKING:
     from fireredtts2.training.prepare.judge import MakeListener
@@ -115,6 +115,7 @@ def prepare(
     from fireredtts2.training.prepare import preparation
     from fireredtts2.training.prepare.checks import Limits
     from fireredtts2.training.prepare.options import PrepareOptions
+    from fireredtts2.training.prepare.workers import check_model
 
     make_listener, recogniser = _listener(asr, asr_model)
     limits = Limits(
@@ -126,6 +127,8 @@ def prepare(
         limits, None if keep_level else level, None if keep_silence else silence, validation, test,
         split_by.value, recogniser, workers=workers,
     )  # fmt: skip
+    with blamed_on(ExitCode.MODEL):
+        check_model(wanted)
     with _progress(quiet) as show:
         prepared = preparation.prepare(wanted, make_listener, show)
     if not quiet:

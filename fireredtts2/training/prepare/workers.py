@@ -20,6 +20,7 @@ from fireredtts2.training.prepare.block import make_block
 from fireredtts2.training.prepare.judge import Judge, MakeListener
 from fireredtts2.training.prepare.options import PrepareOptions
 from fireredtts2.training.prepare.recordings import Recording
+from fireredtts2.training.prepare.text_judge import TextJudge
 
 Job = tuple[Sequence[Recording], Path]
 Told = Callable[[int], None]
@@ -46,6 +47,17 @@ def load_codec(folder: CheckpointFolder, device: str) -> RedCodec:
     codec = RedCodec(folder.codec_config)
     codec.load_state_dict(folder.read_codec())
     return codec.eval().to(device)
+
+
+def check_model(options: PrepareOptions) -> None:
+    """Loads all that is used of the checkpoint, so that what is wrong with it is told at once.
+
+    Raises:
+        ValueError, OSError or RuntimeError: it is missing, incomplete or damaged.
+    """
+    folder = CheckpointFolder(options.model)
+    TextJudge(folder, options.limits)
+    load_codec(folder, "cpu")
 
 
 def run(

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from fireredtts2.cli.errors import ExitCode
 from fireredtts2.cli.main import main
 from fireredtts2.training.shards import Dataset
 from tests.training.prepare.speech import write_clip
@@ -77,7 +78,7 @@ def test_mistakes_are_one_line(
     recordings: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     def fault(*arguments: object) -> str:
-        assert prepared(*arguments, "--model", tiny_checkpoint) == 2
+        assert prepared(*arguments, "--model", tiny_checkpoint) == ExitCode.USAGE
         error = capsys.readouterr().err
         assert error.count("\n") == 1
         return error
@@ -97,3 +98,32 @@ def test_mistakes_are_one_line(
     manifest = tmp_path / "bad.jsonl"
     manifest.write_text('{"audio": "a.wav", "text": "Fine.", "speaker": "A"}\n{"audio": 1}\n')
     assert "bad.jsonl: line 2: no speaker" in fault(manifest, tmp_path / "other")
+
+
+@pytest.mark.parametrize(
+    ("name", "damage"),
+    [
+        ("", None),
+        ("codec.safetensors", None),
+        ("codec.safetensors", b"cut"),
+        ("config_codec.json", b"{"),
+        ("config_text.json", b'{"tea": 1}'),
+        ("tokenizer/tokenizer.json", None),
+        ("tokenizer/tokenizer.json", b"{}"),
+    ],
+)
+def test_what_is_wrong_with_the_model_has_its_own_code(
+    name: str, damage: bytes | None, recordings: Path, tiny_checkpoint: Path, tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+) -> None:  # fmt: skip
+    model = tmp_path / "model"
+    if name:
+        shutil.copytree(tiny_checkpoint, model)
+        (model / name).unlink(missing_ok=True)
+    if damage is not None:
+        (model / name).write_bytes(damage)
+    assert prepared(recordings, tmp_path / "set", "--model", model) == ExitCode.MODEL
+    error = capsys.readouterr().err
+    assert error.startswith("fireredtts2: ")
+    assert error.count("\n") == 1
+    assert not (tmp_path / "set").exists()
