@@ -109,6 +109,14 @@ class Limits:
         for name in ("max_clipped", "min_script_share"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name} {getattr(self, name):g}; allowed: 0 to 1")
+        for name, low in (
+            ("min_rate_hz", 0),
+            ("max_overlap_s", 0),
+            ("max_rows", 1),
+            ("max_wer", 0),
+        ):
+            if not getattr(self, name) >= low:  # nor NaN
+                raise ValueError(f"{name} {getattr(self, name):g}; allowed: {low} or more")
 
 
 def check_script(text: str, language: str, limits: Limits) -> None:

@@ -189,5 +189,12 @@ def test_limits_that_make_no_sense() -> None:
         Limits(min_seconds=3, max_seconds=2)
     with pytest.raises(ValueError, match="max_clipped 2; allowed: 0 to 1"):
         Limits(max_clipped=2)
+    for name in ("min_rate_hz", "max_overlap_s", "max_wer"):
+        with pytest.raises(ValueError, match=f"{name} -1; allowed: 0 or more"):
+            Limits(**{name: -1})
+    with pytest.raises(ValueError, match="max_rows 0; allowed: 1 or more"):
+        Limits(max_rows=0)
+    with pytest.raises(ValueError, match="max_wer nan; allowed: 0 or more"):
+        Limits(max_wer=float("nan"))
     with pytest.raises(ValueError, match=r"validation 0\.6 and test 0.5"):
         PrepareOptions(Path("."), Path("."), validation=0.6, test=0.5)
