@@ -103,7 +103,9 @@ def prepare(
     max_overlap: Annotated[
         float, _limit("--max-overlap", "Longest time with another speaker, seconds.")
     ] = 0.3,
-    max_wer: Annotated[float, _limit("--max-wer", "Highest word error rate, with --asr.")] = 0.3,
+    max_wer: Annotated[
+        float | None, _limit("--max-wer", "Highest word error rate, with --asr; 0.3 by default.")
+    ] = None,
     quiet: options.Quiet = False,
 ) -> None:
     """Make a data set of recordings and their texts.
@@ -117,10 +119,13 @@ def prepare(
     from fireredtts2.training.prepare.options import PrepareOptions
     from fireredtts2.training.prepare.workers import check_model
 
+    for name, given in (("--asr-model", asr_model), ("--max-wer", max_wer)):
+        if given is not None and not asr:
+            raise ValueError(f"{name} {given}: nobody listens without --asr")
     make_listener, recogniser = _listener(asr, asr_model)
     limits = Limits(
         min_seconds, max_seconds, min_rate, min_level, max_clipped, min_pace, max_pace, min_script,
-        max_overlap, max_rows, max_wer,
+        max_overlap, max_rows, Limits.max_wer if max_wer is None else max_wer,
     )  # fmt: skip
     wanted = PrepareOptions(
         source, out, model, str(resolve_device(device)), layout.value, speaker, language, not clips,

@@ -87,6 +87,12 @@ def test_mistakes_are_one_line(
     assert "seconds from 9 to 3" in fault(
         recordings, tmp_path / "set", "--min-seconds", 9, "--max-seconds", 3
     )
+    assert "--asr-model whisper: nobody listens without --asr" in fault(
+        recordings, tmp_path / "set", "--asr-model", "whisper"
+    )
+    assert "--max-wer 0.1: nobody listens without --asr" in fault(
+        recordings, tmp_path / "set", "--max-wer", 0.1
+    )
     assert "nothing in it can be learnt from" in fault(
         recordings, tmp_path / "set", "--min-level", -3
     )
