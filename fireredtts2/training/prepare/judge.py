@@ -97,6 +97,8 @@ class Judge:
     def _turn(self, turn: Turn, number: int, recording: Recording) -> Heard:
         facts: dict[str, Any] = {}
         try:
+            if turn.missing:
+                raise RefusedError(Reason.EMPTY_TEXT, turn.missing)
             text_rows = self._texts.num_rows(turn.text, recording.language)
             self._check_overlap(number, recording.turns)
             audio = self._audio(turn, facts)

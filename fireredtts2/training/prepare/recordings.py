@@ -51,11 +51,13 @@ class Turn:
         audio: where it can be heard.
         text: what is said.
         speaker: who speaks, the same name in all recordings.
+        missing: why there is no text, for people; "" where there is one.
     """
 
     audio: AudioPlace
     text: str
     speaker: str
+    missing: str = ""
 
 
 @dataclass(frozen=True)

@@ -68,6 +68,8 @@ def test_the_summary_and_the_second_run(
     assert out == ""
     assert re.search(r"set: written: 8 samples, 0:1\d minutes \(train 7, validation 1\)", err)
     assert "refused: empty_text 1; see" in err
+    refused = (tmp_path / "set" / "refused.jsonl").read_text(encoding="utf-8")
+    assert '"detail": "no .txt or .lab beside it"' in refused
     assert prepared(*command) == 0
     assert "set: there already: 8 samples" in capsys.readouterr().err
     assert prepared(*command, "--quiet") == 0

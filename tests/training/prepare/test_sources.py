@@ -40,8 +40,22 @@ def test_a_folder_of_audio_with_texts(tmp_path: Path) -> None:
         ("ben/c.wav", "Third.", "ben", "en"),
         ("ben/d.wav", "", "ben", "en"),
     ]
+    assert [r.turns[0].missing for r in found] == ["", "", "", "no .txt or .lab beside it"]
     _, named = read_source(tmp_path, speaker="everybody")
     assert {r.turns[0].speaker for r in named} == {"everybody"}
+
+
+def test_suffixes_of_texts_are_looked_at_without_case(tmp_path: Path) -> None:
+    write_clip(tmp_path / "UPPER.WAV").with_suffix(".TXT").write_text("Upper.")
+    write_clip(tmp_path / "b.wav", text="Small.").with_suffix(".TXT").write_text("Large.")
+    write_clip(tmp_path / "c.1.wav").with_name("c.1.Normalized.txt").write_text("Normalized.")
+    layout, found = read_source(tmp_path)
+    assert layout == "folder"
+    texts = {recording.id: recording.turns[0].text for recording in found}
+    assert texts in (
+        {"UPPER.WAV": "Upper.", "b.wav": "Small.", "c.1.wav": "Normalized."},
+        {"UPPER.WAV": "Upper.", "b.wav": "Large.", "c.1.wav": "Normalized."},  # one file
+    )
 
 
 def test_a_speaker_tag_before_a_text_is_left_out(tmp_path: Path) -> None:
