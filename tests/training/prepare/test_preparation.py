@@ -80,6 +80,8 @@ def test_other_options_are_refused(
         prepare(make_options(validation=0.3))
     with pytest.raises(ValueError, match=r"min_seconds was 0\.5, is 0\.6"):
         prepare(make_options(limits={"min_seconds": 0.6}))
+    with pytest.raises(ValueError, match=r"otherwise: conversations was True, is False\. Go on"):
+        prepare(make_options(conversations=False))
     lines = make_options().source.read_text().replace("number 4", "number four")
     changed = make_options().source.with_name("changed.jsonl")
     changed.write_text(lines)
