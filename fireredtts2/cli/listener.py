@@ -12,6 +12,7 @@ from fireredtts2.evaluation.asr import ENGLISH, WhisperTranscriber, whisper_norm
 from fireredtts2.evaluation.asr_model import asr_model_folder, recogniser_name
 from fireredtts2.evaluation.extras import load_extra
 from fireredtts2.training.prepare.judge import MakeListener
+from fireredtts2.training.prepare.writing import language_code
 
 #: Of the evaluation extra.
 MODULES = ("faster_whisper", "jiwer", "whisper_normalizer.basic", "whisper_normalizer.english")
@@ -52,7 +53,7 @@ class WhisperListener:
         Both texts are first made plain by Whisper's normaliser; in languages written without spaces
         every character counts as a word.
         """
-        language = language.split("-")[0] or ENGLISH
+        language = language_code(language) or ENGLISH
         heard = self._hear(language).transcribe(audio)
         plain = self._plain(language)
         words, spoken = plain(text), plain(heard)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import sys
 from collections.abc import Callable, Iterator
 from enum import Enum
@@ -19,6 +20,8 @@ from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, one_line, 
 if TYPE_CHECKING:
     from fireredtts2.training.prepare.judge import MakeListener
     from fireredtts2.training.prepare.preparation import Prepared
+
+logger = logging.getLogger(__name__)
 
 
 class Layout(str, Enum):
@@ -118,10 +121,13 @@ def prepare(
     from fireredtts2.training.prepare.checks import Limits
     from fireredtts2.training.prepare.options import PrepareOptions
     from fireredtts2.training.prepare.workers import check_model
+    from fireredtts2.training.prepare.writing import SCRIPTS, language_code
 
     for name, given in (("--asr-model", asr_model), ("--max-wer", max_wer)):
         if given is not None and not asr:
             raise ValueError(f"{name} {given}: nobody listens without --asr")
+    if language and language_code(language) not in SCRIPTS:
+        logger.warning("--language %s: its script is not known, texts are not checked", language)
     make_listener, recogniser = _listener(asr, asr_model)
     limits = Limits(
         min_seconds, max_seconds, min_rate, min_level, max_clipped, min_pace, max_pace, min_script,

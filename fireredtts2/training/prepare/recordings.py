@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from fireredtts2.training.prepare.writing import language_code
+
 #: What is looked for beside texts; what else FFmpeg reads can be named in a manifest.
 _SUFFIXES = ".wav .flac .mp3 .ogg .oga .opus .m4a .aac .aif .aiff .au .w64 .webm .mp4"
 AUDIO_SUFFIXES = frozenset(_SUFFIXES.split())
@@ -112,10 +114,10 @@ def apart(recording: Recording) -> list[Recording]:
     ]
 
 
-def untagged(recording: Recording) -> Recording:
-    """The recording without the speaker tag that a text may begin with."""
+def in_plain_form(recording: Recording) -> Recording:
+    """The recording with its language's code, and no speaker tag before a text."""
     turns = (replace(turn, text=_without_tag(turn.text)) for turn in recording.turns)
-    return replace(recording, turns=tuple(turns))
+    return replace(recording, turns=tuple(turns), language=language_code(recording.language))
 
 
 def _without_tag(text: str) -> str:

@@ -37,18 +37,30 @@ SCRIPTS: dict[str, frozenset[str]] = {
     "te": frozenset({"TELUGU"}),
 }
 
+#: Sources often write a language's English name.
+NAMES = {
+    "english": "en", "chinese": "zh", "mandarin": "zh", "japanese": "ja", "korean": "ko",
+    "french": "fr", "german": "de", "spanish": "es", "italian": "it", "russian": "ru",
+}  # fmt: skip
+
+
+def language_code(language: str) -> str:
+    """ISO 639-1 of "English", "en-US" or "en_us"; a name that is not known, in small letters."""
+    name = language.strip().lower()
+    return NAMES.get(name) or name.replace("_", "-").split("-")[0]
+
 
 def script_share(text: str, language: str) -> float | None:
     """Share of a text's letters that are of its language's script.
 
     Args:
         text: as written.
-        language: ISO 639-1, also with a country ("zh-CN"); "" where unknown.
+        language: ISO 639-1, or what `language_code` makes one of; "" where unknown.
 
     Returns:
         0 to 1; None where the language or its script is not known, or there are no letters.
     """
-    allowed = SCRIPTS.get(language.replace("_", "-").split("-")[0].lower())
+    allowed = SCRIPTS.get(language_code(language))
     scripts = [script for character in text if (script := script_of(character))]
     if allowed is None or not scripts:
         return None

@@ -170,6 +170,7 @@ def test_the_embedded_model_reads_english_only() -> None:
         ("こんにちは世界", "ja", 1.0),
         ("안녕", "ko", 1.0),
         ("12 34", "en", None),
+        ("Hello мир", "English", 5 / 8),
         ("whatever", "xx", None),
         ("whatever", "", None),
     ],

@@ -63,6 +63,10 @@ def test_the_summary_and_the_second_run(
     recordings: Path, tiny_checkpoint: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = [recordings, tmp_path / "set", "--model", tiny_checkpoint]
+    assert prepared(*command, "--language", "klingon") == 0
+    line = "--language klingon: its script is not known, texts are not checked\n"
+    assert capsys.readouterr().err.startswith(line)
+    shutil.rmtree(tmp_path / "set")
     assert prepared(*command) == 0
     out, err = capsys.readouterr()
     assert out == ""

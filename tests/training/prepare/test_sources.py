@@ -58,6 +58,22 @@ def test_suffixes_of_texts_are_looked_at_without_case(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("given", "code"),
+    [("English", "en"), ("en-US", "en"), ("EN_gb", "en"), ("zh-Hant-TW", "zh"), ("yue", "yue"),
+     ("Klingon", "klingon"), ("", "")],
+)  # fmt: skip
+def test_languages_have_one_code_whatever_they_are_called(
+    tmp_path: Path, given: str, code: str
+) -> None:
+    rows = [
+        {"audio": "a.wav", "text": "T", "speaker": "A", "language": given},
+        {"audio": "b.wav", "text": "T", "speaker": "A"},
+    ]
+    _, found = read_source(write_lines(tmp_path / "set.jsonl", rows), language=given)
+    assert [recording.language for recording in found] == [code] * 2
+
+
 def test_a_speaker_tag_before_a_text_is_left_out(tmp_path: Path) -> None:
     texts = ["[S1] Her day begins.", " [S12]So  does [S2] his.", "[S1][S2]Both.", "[s1] Lower."]
     rows = [{"audio": f"{n}.wav", "text": t, "speaker": "A"} for n, t in enumerate(texts)]

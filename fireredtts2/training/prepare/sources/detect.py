@@ -10,9 +10,9 @@ from fireredtts2.training.prepare.recordings import (
     Recording,
     SourceError,
     apart,
+    in_plain_form,
     refuse_odd_names,
     refuse_repeated_ids,
-    untagged,
 )
 from fireredtts2.training.prepare.sources.folder import is_folder, read_folder
 from fireredtts2.training.prepare.sources.huggingface import is_huggingface, read_huggingface
@@ -61,8 +61,8 @@ def read_source(
         conversations: whether they stay whole; otherwise every turn is a clip.
 
     Returns:
-        The layout and the recordings, in an order that is always the same. A speaker tag at the
-        beginning of a text is left out.
+        The layout and the recordings, in an order that is always the same: languages as
+        `language_code` has them, a speaker tag at the beginning of a text left out.
 
     Raises:
         SourceError: there is no such thing, nothing in it, or what is there is not right;
@@ -78,7 +78,7 @@ def read_source(
         raise SourceError(f"{path}: no recordings found in it (read as {name})")
     if not conversations:
         found = [clip for recording in found for clip in apart(recording)]
-    found = [untagged(recording) for recording in found]
+    found = [in_plain_form(recording) for recording in found]
     refuse_odd_names(found)
     refuse_repeated_ids(found)
     return name, found

@@ -82,10 +82,10 @@ def _recordings(
     tags = [row["language"] or language for row in rows]
     source = f"recording {name}"
     if len({turn.speaker for turn in turns}) > 1:
-        yield Recording(name, tuple(turns), _iso(tags[0]), source)
+        yield Recording(name, tuple(turns), tags[0], source)
         return
     for row, turn, tag in zip(rows, turns, tags, strict=True):
-        yield Recording(row["id"], (turn,), _iso(tag), source)
+        yield Recording(row["id"], (turn,), tag, source)
 
 
 def _audio(row: Mapping[str, Any], root: Path) -> dict[int, tuple[Path, int]]:
@@ -131,14 +131,3 @@ def _rows(path: Path, read: Callable[[Mapping[str, Any]], Value]) -> list[Value]
                 faults.append(f"line {number}: {cause}")
     refuse_faults(path, faults)
     return found
-
-
-#: Lhotse's recipes often write a language's English name.
-NAMES = {
-    "english": "en", "chinese": "zh", "mandarin": "zh", "japanese": "ja", "korean": "ko",
-    "french": "fr", "german": "de", "spanish": "es", "italian": "it", "russian": "ru",
-}  # fmt: skip
-
-
-def _iso(language: str) -> str:
-    return NAMES.get(language.lower(), language)
