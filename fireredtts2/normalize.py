@@ -49,7 +49,7 @@ _DRAWN_OUT = re.compile(r"([a-z])\1\1|([A-Z])\2\2\2")
 _SLASHED_ALTERNATIVES = "he/she|she/he|him/her|his/her|his/hers|yes/no|s/he|true/false"
 
 _PLAIN_RULES: tuple[Rule, ...] = (
-    replacement(r"!?\[([^\]\n]{0,200})\]\([^()\s]{1,500}\)", r"\1"),
+    replacement(r"!?\[([^\]\n]{0,200})\]\((?=[^()\s]*[./#])[^()\s]{1,500}\)", r"\1"),
     replacement(r"~~(\S[^~\n]{0,200})~~", r"\1"),
     replacement(r"(?<=\d)\*\*(?=\d)", "^"),
     replacement(r"(?<=\d)\*(?=\d)", " × "),

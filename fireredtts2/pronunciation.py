@@ -42,6 +42,9 @@ _WEAK_FORMS = {
 #: "A is for apple", "A and B".
 _AFTER_LETTER = word_set("is was are and or to equals means")
 
+#: What stands between an article and its word: "A \"smart\" phone", "A (small) dog".
+_BEFORE_NOUN = (" ", ' "', " '", " (")
+
 #: In capitals these are letters, though they are words when small.
 _SPELT_CAPITALS = word_set("AD AI AM CO CT ER EST ET EU ID IT LA MT UK UN US")
 
@@ -216,7 +219,7 @@ def _choose_letters(tokens: list[_Word | str]) -> None:
 
 def _is_article(before: _Word | str, gap: _Word | str, after: _Word | str) -> bool:
     """Whether an "A" starts a sentence or a quotation and has a word to belong to."""
-    if gap != " " or not isinstance(after, _Word) or after.text in _AFTER_LETTER:
+    if gap not in _BEFORE_NOUN or not isinstance(after, _Word) or after.text in _AFTER_LETTER:
         return False
     is_initial = len(after.text) == 1 and after.text.isupper()
     return not is_initial and (isinstance(before, _Word) or not before.isspace())

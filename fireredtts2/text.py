@@ -33,7 +33,7 @@ _SURROGATES = range(0xD800, 0xE000)
 # NOTE: a dot or comma between two digits belongs to a number and ends nothing.
 _END_MARKS = r"(?:[!?。！？]|(?<!\d)\.|\.(?!\d))+"
 _SENTENCE_END = re.compile(rf"{_END_MARKS}\s*")
-_SENTENCE_END_AND_QUOTE = re.compile(rf"{_END_MARKS}[\"”’)\]]*\s*")
+_SENTENCE_END_AND_QUOTE = re.compile(rf"{_END_MARKS}(?:[\"”’)\]]|'(?=\s|$))*\s*")
 _CHINESE_SENTENCE_END = re.compile(r"[。！？]+\s*")
 _COMMA = re.compile(r"(?:，|(?<!\d),|,(?!\d))+\s*")
 _SPACE = re.compile(r"\s+")

@@ -29,6 +29,10 @@ def train(
     """Fine-tune the language model: all of it, or a low-rank adapter."""
     from fireredtts2.training.finetune.recipe import read_recipe
 
+    if taken is not None and (resume or estimate):
+        raise CommandError(
+            ExitCode.USAGE, "--take trains nothing: leave --resume and --estimate out"
+        )
     read = read_recipe(recipe, changes or [])
     if estimate:
         from fireredtts2.training.finetune.memory import estimate_recipe

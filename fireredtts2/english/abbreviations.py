@@ -60,8 +60,17 @@ _ROMAN = r"(?P<roman>(?=[XVIL])(?:XL|L?X{0,3})(?:IX|IV|V?I{0,3}))\b"
 #: "James V. Forrestal" has an initial, and "James I think" a pronoun.
 _AFTER_A_KING = r"(?=[,;:'?!)]|\.?$| (?:of|was|had|died|reigned|ruled|who|and|in|is)\b)"
 _NO_INITIAL = rf"(?<! [IVXL](?=\. ))(?:(?<! I)|{_AFTER_A_KING})"
+#: "This IV" is no numeral, and no name stands before it.
+_OWNERS = (
+    "His|Her|My|Your|Our|Their|Its|No|This|That|These|Those|Another|Each|Any|Some|Every|One|New|Old"
+)
+#: Named with numerals, also where a sentence begins.
+_TITLED = (
+    "Rocky|Fantasy|Wars?|Apollo|Saturn|Gemini|Scene|Level|Stage|Grade|Class|Title|Appendix|Table|"
+    "Figure|Vatican|Mark|Terminator|Godfather|Alien|Rambo|Shrek|Elizabeth|Olympiad"
+)
 #: After any other name; one letter is an initial, and "an IV" is no numeral.
-_NAMED_ROMAN = r"(?P<roman>II|III|IV|VII?I?|IX|XI{1,3}|XIV|XVI{0,3}|XIX|XXI{0,3})\b"
+_NAMED_ROMAN = r"(?P<roman>II|III|IV|VII?I?|IX|XI{1,3}|XIV|XVI{0,3}|XIX|XXI{1,3})\b"
 _ROMAN_VALUES = {"I": 1, "V": 5, "X": 10, "L": 50}
 
 
@@ -117,10 +126,10 @@ RULES: tuple[Rule, ...] = (
     replacement(r"\bWW ?(?:I|1)\b", "World War One"),
     rule(rf"\b{_NAMED_ROMAN}(?=(?:st|nd|rd|th)? [Cc]entury)", _ordinal_century),
     rule(
-        rf"\b(?P<name>(?!(?:The|An|His|Her|My|Your|Our|No)\b)[A-Z][a-z]+) {_NAMED_ROMAN}"
-        r"(?! (?:drip|fluid|line|bag|antibiotic|access|therap|drug))",
+        rf"(?<!^)(?<![.!?] )\b(?P<name>(?!(?:The|An|{_OWNERS})\b)[A-Z][a-z]+) {_NAMED_ROMAN}",
         _part,
     ),
+    rule(rf"\b(?P<name>(?:{_TITLED})) {_NAMED_ROMAN}", _part),
     rule(
         r"(?P<before>\b(?:[A-Z][a-z]+|\d+(?:st|nd|rd|th)) )?"
         r"\bSt\.(?P<after>\s*$|\s+[A-Z])?",
@@ -144,7 +153,7 @@ RULES: tuple[Rule, ...] = (
         r"\b(?P<short>Dr|Mr|Mrs|Ms|Prof)\. (?=(?:and|or) )",
         lambda m, _: _TITLES[m["short"]] + " ",
     ),
-    rule(r"(?<!\d )\b(?P<short>dr|mr|mrs|prof|DR|MR|MRS|MS|PROF)\. (?=[A-Za-z])", _title),
+    rule(r"(?<!\d )\b(?P<short>dr|mr|mrs|prof|DR|MR|MRS|MS|PROF|MT|FT)\. (?=[A-Za-z])", _title),
     replacement(
         r"\b((?:[Tt]he|[Mm]y|[Yy]our|[Hh]is|[Hh]er|[Oo]ur|[Aa]) )Dr\b(?:\.(?= [a-z]))?(?! [A-Z])",
         r"\1Doctor",

@@ -23,7 +23,8 @@ _READ_PAST, _READ_PRESENT = from_arpabet("R EH1 D"), from_arpabet("R IY1 D")
 _THIRD_PERSONS = word_set("he she it everyone everybody someone nobody")
 _ASKS = word_set(
     "do does did don't doesn't didn't can could will would shall should may might must to let make "
-    "makes made help helped see saw watch watched hear heard"
+    "makes made help helped see saw watch watched hear heard can't won't couldn't wouldn't "
+    "shouldn't"
 )
 _LEAD_METAL, _LEAD_VERB = from_arpabet("L EH1 D"), from_arpabet("L IY1 D")
 _THE_STRONG, _THE_WEAK = from_arpabet("DH IY0"), from_arpabet("DH AH0")
@@ -62,7 +63,7 @@ def choose(word: str, beside: Beside) -> str | None:
     """Units of a heteronym, given in lowercase, or None if the word is said in one way."""
     if chosen := _CHOICES.get(word):
         return chosen(beside)
-    return noun_verb.choose(word, beside.before, beside.after)
+    return noun_verb.choose(word, beside.earlier, beside.before, beside.after)
 
 
 def _the(beside: Beside) -> str:
@@ -91,7 +92,8 @@ def _close(beside: Beside) -> str:
     is_near = (
         beside.after in ("to", "by", "friend", "friends", "enough") or beside.before in _DEGREES
     )
-    return noun_verb.UNITS["close"][not is_near and noun_verb.is_verb("close", beside.before)]
+    is_verb = not is_near and noun_verb.is_verb("close", beside.before)
+    return noun_verb.UNITS["close"][bool(is_verb)]
 
 
 def _live(beside: Beside) -> str:

@@ -21,8 +21,11 @@ _SENTENCE_STARTERS = word_set(
 )
 #: A letter after one of these is a name of its own, not the start of a surname.
 _LABELS = word_set(
-    "Appendix Block Class Exhibit Gate Grade Group Hepatitis Level Option Part Plan Point Row "
-    "Schedule Section Serie Team Type Unit Vitamin"
+    "Aisle An Answer Apartment Appendix Block Building Bus Carbon Chapter Choice Class Column Deck "
+    "Door Drive Exhibit Figure Floor Form Formula Gate Gen Generation Grade Group Hall Hepatitis "
+    "House Item Lane Letter Level Line Lot Malcolm Model Note Option Page Part Pier Plan Platform "
+    "Point Question Room Route Row Schedule Seat Section Serie Shift Site Size Slot Stage Step "
+    "Table Team Terminal Track Type Unit Vitamin Wing Zone"
 )
 _DIRECTIONS = {"N": "North", "S": "South", "E": "East", "W": "West"}
 _NEXT_CHARACTERS = 20
@@ -45,7 +48,8 @@ def _of_name(match: re.Match[str], reading: Reading) -> str:
     before, initials = match["before"] or "", match["initials"]
     is_alone = initials.count(".") == 1
     starts_sentence = _starts_sentence(match["next"])
-    if is_alone and (not before or before.strip() in _LABELS or starts_sentence):
+    is_name = before and before.strip() not in _LABELS and initials[0] not in "XZ"
+    if is_alone and (not is_name or starts_sentence):
         return match[0]
     return before + _letters(initials) + (". " if starts_sentence else " ") + match["next"]
 
@@ -57,9 +61,18 @@ def _dotted(match: re.Match[str], reading: Reading) -> str:
     return _letters(match[0]) + ("." if is_end else "") + joint
 
 
+def _small_next(match: re.Match[str], reading: Reading) -> str:
+    """ "E. coli" loses a dot; "we used plan B. it worked." does not, though written small."""
+    before, following = match["before"] or "", match["next"].capitalize()
+    is_end = before.strip().capitalize() in _LABELS or following in _SENTENCE_STARTERS
+    is_joined = match["next"] in ("and", "or")  # "J. and K."
+    return f"{before}{match['letter']}{'.' if is_end and not is_joined else ''} {match['next']}"
+
+
+_STREETS = "St|Ave?|Rd|Blvd|Dr|Ln|Hwy|Street|Avenue|Road|Boulevard|Drive|Lane|Way|Highway|Court"
 RULES: tuple[Rule, ...] = (
     rule(
-        r"(?<=\d )[NSEW]\. (?=[A-Z][a-z])|\b[NSEW]\. (?=\d+(?:st|nd|rd|th)\b)",
+        rf"\b[NSEW]\. (?=(?:[A-Z][a-z]{{1,20}}|\d{{1,3}}(?:st|nd|rd|th)) (?:{_STREETS})\b)",
         lambda m, _: _DIRECTIONS[m[0][0]] + " ",
     ),
     replacement(r"(?<=\w) v\. (?=[A-Z])", " versus "),
@@ -69,5 +82,9 @@ RULES: tuple[Rule, ...] = (
         _of_name,
     ),
     rule(r"(?<![\w./])(?:(?:[A-Za-z]\.){2,}(?!\w\b)|(?:[A-Z]\.)+[A-Z](?![\w.]))", _dotted),
-    replacement(r"\b([A-HJ-Z])\.(?= [a-z])", r"\1"),
+    rule(
+        r"(?<![\w.'-])(?P<before>[A-Za-z][\w'-]{0,40} )?(?<![\w.'-])(?P<letter>[A-HJ-Z])\. "
+        r"(?P<next>[a-z][\w']*)",
+        _small_next,
+    ),
 )

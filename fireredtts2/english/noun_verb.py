@@ -28,8 +28,10 @@ _BEFORE_VERB = word_set(
 #: Before a verb too, unless the word is an adjective, or a noun that stands in lists.
 _BEFORE_MOSTLY_VERB = word_set("not who and or")
 
-#: "Record it", where nothing is before.
-_AFTER_COMMAND = word_set("the a an my your his her its our their this these those it them all")
+#: What a verb may be done to: "record it", "the law permits that".
+_OBJECTS = word_set(
+    "the a an my your his her its our their this these those it them all me him us you with"
+)
 
 #: word: (as a noun or adjective, as a verb)
 UNITS = {
@@ -94,11 +96,15 @@ UNITS = {
     }.items()
 }  # fmt: skip
 
-#: Words of `UNITS` that are verbs where nothing beside them tells, alone and with an s.
-_MOSTLY_VERBS = word_set(
-    "use close refuse produce excuse permit convert combine compress extract exploit recall resume"
+#: Where nothing beside them tells, these words of `UNITS` are verbs, ...
+_MOSTLY_VERBS = word_set("use close refuse produce excuse permit")
+#: ... these are nouns or adjectives, and others are what the dictionary says.
+_MOSTLY_NOUNS = word_set(
+    "house abuse record present object project subject separate rebel conduct conflict contract "
+    "contrast increase decrease desert insult import export wind progress protest suspect transfer "
+    "advocate duplicate graduate estimate tear perfect"
 )
-_MOSTLY_VERBS_WITH_S = (_MOSTLY_VERBS | {"live", "separate"}) - {"excuse", "permit"}
+_MOSTLY_NOUNS_WITH_S = word_set("record")
 _ALIKE_WITH_S = frozenset({"houses"})
 _RARELY_VERBS = word_set(
     "perfect separate address discount alternate animate appropriate articulate deliberate "
@@ -106,26 +112,42 @@ _RARELY_VERBS = word_set(
 )
 
 
-def choose(word: str, before: str, after: str) -> str | None:
-    """Units of such a word, perhaps with an s and between two others, or None if it is none."""
+def choose(word: str, earlier: str, before: str, after: str) -> str | None:
+    """Units of such a word, perhaps with an s, or None if it is none, or nothing tells.
+
+    Args:
+        word: in lowercase, as all of them.
+        earlier: the word before `before`; "" where there is none.
+        before: the word before it.
+        after: the word after it.
+    """
     if word in UNITS:
-        is_command = not before and after in _AFTER_COMMAND
-        return UNITS[word][is_command or is_verb(word, before)]
+        is_verb_here = True if not before and after in _OBJECTS else is_verb(word, before)
+        return None if is_verb_here is None else UNITS[word][is_verb_here]
     base = word.removesuffix("s")
     if not word.endswith("s") or base not in UNITS or word in _ALIKE_WITH_S:
         return None
-    return morphology.add_s(UNITS[base][_is_verb_with_s(base, before)])
+    is_verb_here = _is_verb_with_s(base, earlier, before, after)
+    return None if is_verb_here is None else morphology.add_s(UNITS[base][is_verb_here])
 
 
-def is_verb(word: str, before: str) -> bool:
-    if before in _BEFORE_NOUN:
+def is_verb(word: str, before: str) -> bool | None:
+    """Whether a word is a verb after another one; None where that does not tell."""
+    if before in _BEFORE_VERB:
+        return True
+    if before in _BEFORE_NOUN or before.endswith(("'s", "s'")):
         return False
     if before in _BEFORE_MOSTLY_VERB:
         return word not in _RARELY_VERBS
-    return before in _BEFORE_VERB or word in _MOSTLY_VERBS
+    if word in _MOSTLY_VERBS:
+        return True
+    return False if word in _MOSTLY_NOUNS else None
 
 
-def _is_verb_with_s(base: str, before: str) -> bool:
+def _is_verb_with_s(base: str, earlier: str, before: str, after: str) -> bool | None:
     if before in _BEFORE_PLURAL or before.endswith(("'s", "s'")):
         return False
-    return before in _BEFORE_VERB_S or base in _MOSTLY_VERBS_WITH_S
+    asks = before in ("which", "who") and not earlier  # "which records do you own?"
+    if (before in _BEFORE_VERB_S and not asks) or (before and after in _OBJECTS):
+        return True
+    return False if asks or base in _MOSTLY_NOUNS_WITH_S else None

@@ -170,8 +170,8 @@ RULES: tuple[Rule, ...] = (
     ),
     rule(rf"(?<![\d.]){DOTTED_DATE}", _numeric_date),
     rule(
-        rf"\b(?P<book>{_BIBLE_BOOKS}) (?P<chapter>\d{{1,3}}):(?P<verse>\d{{1,3}})"
-        r"(?:[-–](?P<last>\d{1,3}))?(?![\d:])",
+        rf"\b(?P<book>{_BIBLE_BOOKS}) (?P<chapter>\d{{1,3}}):(?P<verse>[1-9]\d{{0,2}})"
+        r"(?:[-–](?P<last>\d{1,3}))?(?![\d:]| ?[ap]\.?m\b| ?[AP]\.?M\b)",
         _verses,
     ),
     rule(
@@ -188,7 +188,6 @@ RULES: tuple[Rule, ...] = (
     replacement(r"(?<=:\d\d)\s?[-–]\s?(?=\d{1,2}:\d\d)", " to "),
     rule(
         rf"\b{_MONTH} {_DAY}(?:\s?[-–]\s?(?P<last>[0-3]?\d))?{_YEAR}"
-        r""
         r"(?![\d:%]|[.,/-]\d| ?[ap]\.?m\b)",
         _month_day,
     ),

@@ -51,6 +51,8 @@ def test_a_closing_quote_stays_with_its_sentence():
         '"I am quite sure of that by now." "Then let us go home today."'
     ).pieces
     assert [(piece[0], piece[-1]) for piece in pieces] == [('"', '"')] * 2
+    text = "He said 'I am going home right now, and so are you.' Then he left the house."
+    assert UNITS.monologue(text).pieces[-1] == UNITS.monologue("Then he left the house.").pieces[0]
 
 
 def test_long_turns_are_cut_as_published():

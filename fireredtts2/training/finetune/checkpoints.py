@@ -28,6 +28,7 @@ class CheckpointStore:
 
     def __init__(self, folder: Path, num_kept: int) -> None:
         self.folder, self.num_kept = folder, num_kept
+        self._found = self.paths()
 
     @classmethod
     def of_run(cls, out: Path, num_kept: int, resume: bool) -> CheckpointStore:
@@ -52,7 +53,7 @@ class CheckpointStore:
         """Keeps other runs out; the system lets go of it however the process ends.
 
         Raises:
-            ValueError: another run is going on in this folder.
+            ValueError: another run is going on in this folder, or has written into it meanwhile.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
         lock = FileLock(self.folder / LOCK, timeout=0)
@@ -64,6 +65,11 @@ class CheckpointStore:
                 "another run.out"
             ) from None
         try:
+            if self.paths() != self._found:
+                raise ValueError(
+                    f"{self.folder.parent}: another run has written into it since this one looked; "
+                    "begin again, with --resume to go on from there"
+                )
             yield
         finally:
             lock.release()

@@ -6,7 +6,7 @@ import logging
 from dataclasses import dataclass
 from pathlib import Path
 
-from fireredtts2.checkpoint import MINI, CheckpointFolder
+from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.config import LLMConfig, TransformerConfig
 from fireredtts2.training.finetune.recipe import Recipe
 
@@ -14,6 +14,7 @@ log = logging.getLogger(__name__)
 #: Text ids, codes, codebooks.
 PUBLISHED_VOCAB, DECODER_LOSS_WEIGHT = (151_936, 2_051, 16), 0.6
 PUBLISHED = LLMConfig("qwen-1.5b", "qwen-200m", *PUBLISHED_VOCAB, DECODER_LOSS_WEIGHT)
+PUBLISHED_NAME = "FireRedTTS2"  # of its folder, as README downloads it
 BYTES = {"float32": 4, "bfloat16": 2}
 #: Optimizer bytes a trained number: two float32 moments; two of 8 bits with scales; Muon's one.
 OPTIMIZER_BYTES = {"adamw": 8.0, "adamw8bit": 2.1, "muon": 4.0}
@@ -68,9 +69,9 @@ class Estimate:
 
 
 def estimate_recipe(recipe: Recipe) -> Estimate:
-    """The memory of a recipe's run; a checkpoint yet to be fetched is taken for the published."""
+    """The memory of a recipe's run; the published checkpoint need not have been fetched yet."""
     checkpoint = recipe.model.checkpoint
-    if checkpoint != MINI and not Path(checkpoint).exists():
+    if Path(checkpoint).name == PUBLISHED_NAME and not Path(checkpoint).exists():
         log.warning("%s: no such folder yet; the published model's sizes are taken", checkpoint)
         return estimate(PUBLISHED, recipe)
     return estimate(CheckpointFolder(checkpoint).llm_config, recipe)

@@ -59,6 +59,11 @@ def check_origins(before: Mapping[str, str] | None, now: Origins, out: Path) -> 
             raise ValueError(f"{out}: {CHANGED[place]}; choose another run.out for a new run")
 
 
+def may_move(before: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Keys of a recipe whose folders may have another name: a checkpoint knows what is in them."""
+    return tuple(CHANGED) if before else ()
+
+
 CHANGED = {
     "model.checkpoint": "the weights that the run began with (model.checkpoint) have changed",
     "data.folder": "the data set is not the one that the run began with (data.folder)",

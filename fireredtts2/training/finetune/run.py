@@ -24,7 +24,7 @@ from fireredtts2.training.finetune.export import write_model
 from fireredtts2.training.finetune.extras import load_extra
 from fireredtts2.training.finetune.journal import BEFORE_ALL, FINAL, Journal
 from fireredtts2.training.finetune.material import TextReader, open_material
-from fireredtts2.training.finetune.origins import CHANGED, check_origins, origins, weights_digest
+from fireredtts2.training.finetune.origins import check_origins, may_move, origins, weights_digest
 from fireredtts2.training.finetune.packing import VALIDATION, Packer
 from fireredtts2.training.finetune.recipe import Recipe
 from fireredtts2.training.finetune.samples import Samples, SampleSpeaker, sample_lines
@@ -128,8 +128,7 @@ class Run:
         if state is None:
             log.warning("%s: no checkpoint to resume from; starting anew", self.out)
             return
-        may_move = tuple(CHANGED) if state.get("origins") else ()
-        check_same(state["recipe"], self.recipe.as_dict(), FIXED, may_move)
+        check_same(state["recipe"], self.recipe.as_dict(), FIXED, may_move(state.get("origins")))
         check_origins(state.get("origins"), self.origins, self.out)
         self.trainer.load(state["trainer"])
         self.is_fresh = False
@@ -270,12 +269,15 @@ class Run:
 def take(recipe: Recipe, step: int) -> Path:
     """Writes what a run had learnt at a step of which there is a checkpoint: `run.out`/step_N.
 
+    What stands there, from the same step, is replaced.
+
     Raises:
         ValueError: there is no such checkpoint, or it is of another model.
     """
     out, folder = Path(recipe.run.out), CheckpointFolder(recipe.model.checkpoint)
     state = CheckpointStore(out / CHECKPOINTS, recipe.run.keep_checkpoints).load(step)
-    check_same(state["recipe"], recipe.as_dict(), ("model", "lora"), tuple(CHANGED))
+    fixed = ("model", "lora")
+    check_same(state["recipe"], recipe.as_dict(), fixed, may_move(state.get("origins")))
     now = {"model.checkpoint": weights_digest(folder.llm_path(recipe.model.gen_type))}
     check_origins(state.get("origins"), now, out)
     trainer = state["trainer"]

@@ -101,10 +101,12 @@ def test_homes_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Non
 def test_a_model_yet_to_be_fetched_has_the_published_sizes(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    changes = [f"model.checkpoint={tmp_path / 'none'}"]
+    changes = [f"model.checkpoint={tmp_path / 'FireRedTTS2'}"]
     told = estimate_recipe(read_recipe(FOLDER / "published-lora-24gb.yaml", changes))
     assert told.num_parameters == num_parameters(PUBLISHED) + told.num_trained
     assert "no such folder yet" in caplog.text
+    with pytest.raises((ValueError, FileNotFoundError), match="no such"):
+        estimate_recipe(read_recipe(FOLDER / "mini-lora.yaml", ["model.checkpoint=minni"]))
 
 
 def test_a_missing_key_is_named() -> None:

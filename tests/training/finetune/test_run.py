@@ -155,6 +155,12 @@ def test_the_model_of_any_kept_step_can_be_taken(values: MakeValues, method: str
         assert_same({k: written[k].float() for k in state["average"]}, state["average"])
     with pytest.raises(ValueError, match=r"no checkpoint of step 4; there are: 0, 3, 6 \("):
         take(recipe, 4)
+    state = run.store.load(3)
+    del state["origins"]
+    run.store.save(3, state)
+    moved = shutil.copytree(recipe.model.checkpoint, run.out / "moved")
+    with pytest.raises(ValueError, match=r"model\.checkpoint: the run began with"):
+        take(recipe_from(values(model__method=method, model__checkpoint=str(moved))), 3)
     with pytest.raises(ValueError, match=r"lora\.rank: the run began with"):
         take(recipe_from(values(model__method=method, lora__rank=3)), 3)
 
@@ -165,6 +171,10 @@ def test_two_runs_in_one_folder_are_refused(values: MakeValues) -> None:
     with run.store.held(), pytest.raises(ValueError, match="another run is going on in it"):
         other.carry_out()
     run.carry_out()
+    told = run.journal.path.read_text()
+    with pytest.raises(ValueError, match="another run has written into it since"):
+        other.carry_out()
+    assert run.journal.path.read_text() == told
     assert Run(recipe, resume=True).carry_out().step == 6
 
 
