@@ -159,6 +159,7 @@ READ, RED = "R IY1 D", "R EH1 D"
         ("This behavior conflicts with our rules.", "conflicts", "K AH0 N F L IH1 K T S"),
         ("The clergy conducts a service.", "conducts", "K AH0 N D AH1 K T S"),
         ("The law permits it.", "permits", "P ER0 M IH1 T S"),
+        ("They are often objects of pity.", "objects", "AA1 B JH EH0 K T S"),
         ("Which records do you own?", "records", "R EH1 K ER0 D Z"),
         ("Add vanilla extract.", "extract", "EH1 K S T R AE2 K T"),
         ("Common uses are many.", "uses", "Y UW1 S AH0 Z"),

@@ -145,7 +145,7 @@ def is_verb(word: str, before: str) -> bool | None:
 
 
 def _is_verb_with_s(base: str, earlier: str, before: str, after: str) -> bool | None:
-    if before in _BEFORE_PLURAL or before.endswith(("'s", "s'")):
+    if before in _BEFORE_PLURAL or before.endswith(("'s", "s'")) or after == "of":
         return False
     asks = before in ("which", "who") and not earlier  # "which records do you own?"
     if (before in _BEFORE_VERB_S and not asks) or (before and after in _OBJECTS):
