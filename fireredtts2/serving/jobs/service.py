@@ -8,9 +8,10 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
-from filelock import FileLock, Timeout
+from filelock import FileLock
 
 from fireredtts2.fireredtts2 import FireRedTTS2
+from fireredtts2.folder_lock import hold_folder
 from fireredtts2.serving.errors import ApiError
 from fireredtts2.serving.jobs import job as jobs
 from fireredtts2.serving.jobs.config import JobsConfig
@@ -27,7 +28,6 @@ from fireredtts2.voices import Voice
 logger = logging.getLogger(__name__)
 
 FILE_NAME = "jobs.sqlite"
-LOCK_NAME = ".lock"
 
 
 class Jobs:
@@ -204,11 +204,8 @@ def held_folder(path: Path) -> FileLock:
     Raises:
         ValueError: another holds it.
     """
-    # Whoever closes a server may be another thread than the one that opened it.
-    lock = FileLock(path / LOCK_NAME, timeout=0, thread_local=False)
-    try:
-        lock.acquire()
-    except Timeout:
-        raise ValueError(f"{path}: another server keeps its jobs there; choose another folder "
-                         "with --jobs, or share them through Redis") from None  # fmt: skip
-    return lock
+    refusal = (
+        "another server keeps its jobs there; choose another folder with --jobs, or share them "
+        "through Redis"
+    )
+    return hold_folder(path, refusal)

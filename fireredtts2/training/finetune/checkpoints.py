@@ -11,14 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from filelock import FileLock, Timeout
 
 from fireredtts2.atomic_file import atomic_path
+from fireredtts2.folder_lock import hold_folder
 
 log = logging.getLogger(__name__)
 CHECKPOINTS, PATTERN = "checkpoints", "step-*.pt"
 DIGITS = 9
-LOCK = ".lock"
 #: What reading a damaged checkpoint raises.
 DAMAGED = (RuntimeError, OSError, EOFError, pickle.UnpicklingError, ValueError)
 
@@ -56,14 +55,10 @@ class CheckpointStore:
             ValueError: another run is going on in this folder, or has written into it meanwhile.
         """
         self.folder.mkdir(parents=True, exist_ok=True)
-        lock = FileLock(self.folder / LOCK, timeout=0)
-        try:
-            lock.acquire()
-        except Timeout:
-            raise ValueError(
-                f"{self.folder.parent}: another run is going on in it; wait for its end, or choose "
-                "another run.out"
-            ) from None
+        lock = hold_folder(
+            self.folder,
+            "another run is going on in it; wait for its end, or choose another run.out",
+        )
         try:
             if self.paths() != self._found:
                 raise ValueError(
