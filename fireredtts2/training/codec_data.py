@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +16,8 @@ from fireredtts2.training.corpus import is_held_out, open_samples, read_index, s
 MEL_STEPS = 8  # in one frame: 100 Hz
 SEMANTIC_STEPS = 4  # in one frame: 50 Hz
 CHUNK_SAMPLES_OUT = ENCODE_CHUNK_S * OUTPUT_RATE_HZ
+CHUNK_SEMANTIC_STEPS = ENCODE_CHUNK_S * OUTPUT_RATE_HZ * SEMANTIC_STEPS // OUTPUT_SAMPLES_PER_FRAME
+UNKNOWN_SOUND = -100  # no loss asks for it: cross-entropy's `ignore_index`
 
 
 @dataclass
@@ -28,6 +30,7 @@ class CodecBatch:
         live: (B,) frames of each chunk that are not padding.
         start: (B,) first frame of each crop.
         audio: (B, crop_frames * 1920) float32, the crop's sound at 24 kHz.
+        sounds: (B, 4 * crop_frames) int64, the class of each 20 ms of the crop, or UNKNOWN_SOUND.
     """
 
     mel: Tensor
@@ -35,13 +38,31 @@ class CodecBatch:
     live: Tensor
     start: Tensor
     audio: Tensor
+    sounds: Tensor
 
 
 class CodecData:
     """Chunks of every features file found; `held_out` chooses the other side of the split."""
 
-    def __init__(self, work: Path, crop_frames: int, held_out: bool = False) -> None:
+    def __init__(
+        self,
+        work: Path,
+        crop_frames: int,
+        held_out: bool = False,
+        ends_share: float = 0.0,
+        sounds: Mapping[int, np.ndarray] | None = None,
+    ) -> None:
+        """Reads every features file.
+
+        Args:
+            work: the prepared folder.
+            crop_frames: of a crop.
+            held_out: the clips that are never learnt from, in place of the others.
+            ends_share: of the crops, that begin or end with their chunk; the others lie anywhere.
+            sounds: by clip, the class (steps,) of each of its 20 ms.
+        """
         self.whole = True  # or only the crops go through the encoders: less work, less context
+        self.ends_share, self.sounds = ends_share, sounds or {}
         self.clips = read_index(work)
         self.samples = open_samples(work)
         self.crop_frames = crop_frames
@@ -74,29 +95,45 @@ class CodecData:
 
     def batch(self, items: list[tuple], rng: np.random.Generator) -> CodecBatch:
         rows = [self._row(item, rng) for item in items]
-        mel, semantic, live, start, audio = zip(*rows, strict=True)
+        mel, semantic, live, start, audio, sounds = zip(*rows, strict=True)
         return CodecBatch(
             mel=torch.from_numpy(np.stack(mel)).float(),
             semantic=torch.from_numpy(np.stack(semantic)).float(),
             live=torch.tensor(live),
             start=torch.tensor(start),
             audio=torch.from_numpy(np.stack(audio)),
+            sounds=torch.from_numpy(np.stack(sounds)),
         )
 
     def _row(self, item: tuple[int, int, int, int], rng: np.random.Generator) -> tuple:
         place, row, clip, chunk = item
         live = -(-self.live_samples(clip, chunk) // OUTPUT_SAMPLES_PER_FRAME)
-        first = int(rng.integers(0, max(1, live - self.crop_frames + 1)))
+        first = self._first_frame(max(0, live - self.crop_frames), rng)
         mel, semantic = self.mel[place][row], self.semantic[place][row]
-        audio = self._crop(clip, chunk, first)
+        audio, sounds = self._crop(clip, chunk, first), self._sounds(clip, chunk, first)
         if self.whole:
-            return mel, semantic, live, first, audio
+            return mel, semantic, live, first, audio, sounds
         end = first + self.crop_frames
         mel, semantic = (
             mel[:, MEL_STEPS * first : MEL_STEPS * end],
             semantic[SEMANTIC_STEPS * first : SEMANTIC_STEPS * end],
         )
-        return mel, semantic, min(live - first, self.crop_frames), 0, audio
+        return mel, semantic, min(live - first, self.crop_frames), 0, audio, sounds
+
+    def _first_frame(self, room: int, rng: np.random.Generator) -> int:
+        """Where a crop begins, which can do so in frames 0 to `room`."""
+        place = rng.random() if self.ends_share else 1.0
+        if place < self.ends_share:
+            return 0 if place < self.ends_share / 2 else room
+        return int(rng.integers(0, room + 1))
+
+    def _sounds(self, clip: int, chunk: int, first: int) -> np.ndarray:
+        steps = np.full(SEMANTIC_STEPS * self.crop_frames, UNKNOWN_SOUND, np.int64)
+        begin = chunk * CHUNK_SEMANTIC_STEPS + SEMANTIC_STEPS * first
+        end = min(begin + len(steps), (chunk + 1) * CHUNK_SEMANTIC_STEPS)
+        known = self.sounds.get(clip, steps[:0])[begin:end]
+        steps[: len(known)] = known
+        return steps
 
     def _crop(self, clip: int, chunk: int, first: int) -> np.ndarray:
         begin = chunk * CHUNK_SAMPLES_OUT + first * OUTPUT_SAMPLES_PER_FRAME

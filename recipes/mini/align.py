@@ -1,11 +1,12 @@
-"""Step 6: which unit of its text each codec frame of a clip speaks.
+"""Step 3: which unit of its text each codec frame of a clip speaks, and the sound of every 20 ms.
 
     python -m recipes.mini.align WORK_DIR [PRONUNCIATIONS]
 
 Trains the aligner on the first features files (or loads `align_model.pt`), then writes for every
 features file an `align_NNN.npz`: clip ids; units, the text of each clip as the model reads it;
-offsets (clips + 1,) into unit_index (frames,) int16, one clip after the other; confidence (clips,);
-left_out and left_out_units, the ids and texts of clips that could not be aligned.
+offsets (clips + 1,) into unit_index (frames,) int16, one clip after the other; step_offsets
+(clips + 1,) into step_class (steps,) int16, the class of each 20 ms; confidence (clips,); left_out
+and left_out_units, the ids and texts of clips that could not be aligned.
 A later run adds the files that are missing, or whose units are not what the text front end now
 gives.
 """
@@ -47,6 +48,7 @@ LEARNING_RATE = 2e-3
 MIN_CONFIDENCE = 0.5
 
 Alignments = dict[int, tuple[str, np.ndarray]]
+Sounds = dict[int, np.ndarray]
 
 
 @dataclass
@@ -68,6 +70,26 @@ def load_alignments(work_dir: str | Path) -> Alignments:
         bounds, index = file["offsets"], file["unit_index"]
         for row, (clip, units) in enumerate(zip(file["clip"], file["units"], strict=True)):
             found[int(clip)] = (str(units), index[bounds[row] : bounds[row + 1]])
+    return found
+
+
+def load_sounds(work_dir: str | Path) -> Sounds:
+    """Reads by clip id the class (steps,) int16 of every 20 ms.
+
+    Raises:
+        ValueError: there are no alignments, or ones of an earlier version.
+    """
+    found: Sounds = {}
+    paths = sorted(Path(work_dir).glob("align_[0-9][0-9][0-9].npz"))
+    for path in paths:
+        file = dict(np.load(path))
+        if "step_class" not in file:
+            raise ValueError(f"{path}: it has no classes of steps; run recipes.mini.align anew")
+        bounds, classes = file["step_offsets"], file["step_class"]
+        for row, clip in enumerate(file["clip"].tolist()):
+            found[clip] = classes[bounds[row] : bounds[row + 1]]
+    if not found:
+        raise ValueError(f"{work_dir}: no align_NNN.npz; run recipes.mini.align first")
     return found
 
 
@@ -240,11 +262,10 @@ def is_up_to_date(target: Path, units: dict[int, str]) -> bool:
     if not target.exists():
         return False
     file = np.load(target)
-    left_out = file["left_out"].tolist()
-    # Files of an earlier version do not have these texts: they are looked at again.
-    texts = file["left_out_units"].tolist() if "left_out_units" in file else [""] * len(left_out)
+    if "step_class" not in file:  # of an earlier version
+        return False
     done = dict(zip(file["clip"].tolist(), file["units"].tolist(), strict=True))
-    done |= dict(zip(left_out, texts, strict=True))
+    done |= dict(zip(file["left_out"].tolist(), file["left_out_units"].tolist(), strict=True))
     return done == {clip: text for clip, text in units.items() if text}
 
 
@@ -256,6 +277,7 @@ def write_alignment(target: Path, model: CtcAligner, clips: list[Clip]) -> None:
     aligned = {clip.id for clip, _, _ in found}
     others = sorted({clip.id: clip.units for clip in clips if clip.id not in aligned}.items())
     indices = [unit_at(starts, frame_centres(clip.num_frames)) for clip, starts, _ in found]
+    classes = [step_classes(clip.units, starts, clip.is_quiet) for clip, starts, _ in found]
     partial = target.with_suffix(".part.npz")
     np.savez(
         partial,
@@ -263,6 +285,8 @@ def write_alignment(target: Path, model: CtcAligner, clips: list[Clip]) -> None:
         units=np.array([clip.units for clip, _, _ in found]),
         offsets=np.cumsum([0, *map(len, indices)]),
         unit_index=np.concatenate(indices),
+        step_offsets=np.cumsum([0, *map(len, classes)]),
+        step_class=np.concatenate(classes).astype(np.int16),
         confidence=np.array([confidence for _, _, confidence in found], np.float32),
         left_out=np.array([clip for clip, _ in others], np.int64),
         left_out_units=np.array([text for _, text in others], str),

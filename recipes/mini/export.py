@@ -53,7 +53,7 @@ def write_llm(state: dict[str, Tensor], model: Path) -> None:
 
 
 def write_listener(work: Path, model: Path) -> None:
-    """The larger aligner of step 6, which hears whether a take says its text."""
+    """The listener of step 6, which hears whether a take says its text."""
     state = torch.load(work / "listener.pt", weights_only=True)
     with atomic_path(model / LISTENER_FILE) as temporary:
         write_state(temporary, stored(state))

@@ -1,4 +1,4 @@
-"""Instead of step 3: begins from the weights that ship, so that training goes on from them.
+"""In place of step 4: begins from the weights that ship, so that training goes on from them.
 
     python -m recipes.mini.go_on WORK_DIR [MODEL_DIR]
 

@@ -1,4 +1,4 @@
-"""Step 4: the codes of every clip, by the frozen encoder over the kept features.
+"""Step 5: the codes of every clip, by the frozen encoder over the kept features.
 
     python -m recipes.mini.tokenise WORK_DIR
 
@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from safetensors.torch import load_file
+from torch import Tensor
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.codec import RedCodec
@@ -32,13 +33,17 @@ def frozen_codec(work: Path) -> RedCodec:
     """The codec whose encoder no later step changes."""
     path = work / "codec_frozen.safetensors"
     if not path.exists():
-        state = torch.load(work / "codec_stage1.pt", weights_only=True)["generator"]
-        state = {name: value.contiguous() for name, value in rarest_entries_first(state).items()}
         with atomic_path(path) as temporary:
-            write_state(temporary, state)
+            write_state(temporary, stage_one_state(work))
     codec = build_codec(work).eval()
     codec.load_state_dict(load_file(path))
     return codec
+
+
+def stage_one_state(work: Path) -> dict[str, Tensor]:
+    """What stage one learnt, with the rarest entry of each codebook first."""
+    state = torch.load(work / "codec_stage1.pt", weights_only=True)["average"]
+    return {name: value.contiguous() for name, value in rarest_entries_first(state).items()}
 
 
 @torch.inference_mode()

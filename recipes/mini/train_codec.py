@@ -1,8 +1,8 @@
-"""Step 3: the codec's first stage.
+"""Step 4: the codec's first stage.
 
     python -m recipes.mini.train_codec WORK_DIR [SECONDS]
 
-Writes `WORK_DIR/codec_stage1.pt`; a second run goes on from it.
+Writes `WORK_DIR/codec_stage1.pt`; a second run goes on from it. The sounds of step 3 are asked for.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import CodecConfig
 from fireredtts2.training.train_codec import CodecTrainConfig, train
+from recipes.mini.align import load_sounds
 from recipes.mini.settings import run_settings, settings
 
 
@@ -31,8 +32,14 @@ def main(work_dir: str, seconds: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work = Path(work_dir)
     torch.manual_seed(0)
+    run_stage_one(build_codec(work), work, seconds)
+
+
+def run_stage_one(codec: RedCodec, work: Path, seconds: str | None) -> None:
+    """Trains a codec by the table `train_codec`, as far as a run goes."""
     config = run_settings(CodecTrainConfig, "train_codec", seconds)
-    train(build_codec(work), work, config, work / "codec_stage1.pt")
+    sounds = load_sounds(work) if config.sounds_weight else None
+    train(codec, work, config, work / "codec_stage1.pt", sounds)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Step 5: the codec's second stage, over the codes of step 4.
+"""Step 6: the codec's second stage, over the codes of step 5.
 
     python -m recipes.mini.train_decoder WORK_DIR [SECONDS]
 

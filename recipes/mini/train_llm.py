@@ -1,4 +1,4 @@
-"""Step 7: the language model, over the codes of step 4 and the alignments of step 6.
+"""Step 7: the language model, over the codes of step 5 and the alignments of step 3.
 
     python -m recipes.mini.train_llm WORK_DIR [SECONDS]
 

@@ -222,6 +222,19 @@ def test_aligns_frames_with_the_sound_at_their_centre(
         is_sound = steps[centres] != NO_SOUND
         spoken = np.array([SOUND_CLASSES.get(units[index], NO_SOUND) for index in unit_index])
         np.testing.assert_array_equal(spoken[is_sound], steps[centres][is_sound])
+    sounds = align.load_sounds(tmp_path)
+    assert set(sounds) == set(found)
+    right = [np.mean(sounds[number] == corpus[number]) for number in sounds]
+    assert np.mean(right) > 0.95
+
+
+def test_sounds_that_are_not_there_are_named(tmp_path: Path):
+    with pytest.raises(ValueError, match=r"run recipes\.mini\.align first"):
+        align.load_sounds(tmp_path)
+    np.savez(tmp_path / "align_000.npz", clip=[1], units=["B"], offsets=[0, 1], unit_index=[0])
+    with pytest.raises(ValueError, match=r"align_000\.npz: it has no classes of steps"):
+        align.load_sounds(tmp_path)
+    assert not align.is_up_to_date(tmp_path / "align_000.npz", {1: "B"})
 
 
 def test_a_second_run_writes_only_what_changed(

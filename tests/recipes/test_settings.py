@@ -22,10 +22,11 @@ def test_values_of_a_run_replace_single_ones(tmp_path: Path, monkeypatch: pytest
     assert changed == plain
 
 
-def test_the_values_for_going_on_name_what_there_is(monkeypatch: pytest.MonkeyPatch):
+@pytest.mark.parametrize("name", ["go_on.toml", "renew_codec.toml"])
+def test_the_values_for_going_on_name_what_there_is(name: str, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.delenv(SETTINGS_ENV, raising=False)
     plain = settings()
-    monkeypatch.setenv(SETTINGS_ENV, str(DEFAULTS.with_name("go_on.toml")))
+    monkeypatch.setenv(SETTINGS_ENV, str(DEFAULTS.with_name(name)))
     assert {name: set(table) for name, table in settings().items()} == {
         name: set(table) for name, table in plain.items()
     }

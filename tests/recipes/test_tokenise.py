@@ -36,7 +36,7 @@ def test_chunks_of_a_clip_join_and_end_with_it():
 
 def test_a_cut_leaves_no_half_codec(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     """The next step would take it for whole."""
-    torch.save({"generator": tiny.codec().state_dict()}, tmp_path / "codec_stage1.pt")
+    torch.save({"average": tiny.codec().state_dict()}, tmp_path / "codec_stage1.pt")
 
     def cut(path: Path, state: dict) -> None:
         Path(path).write_bytes(b"half")

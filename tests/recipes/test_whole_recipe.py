@@ -16,6 +16,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from fireredtts2 import FireRedTTS2
+from fireredtts2.codec import RedCodec
 from fireredtts2.codec.encoder import WhisperEncoder
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ, EncoderConfig
 from fireredtts2.evaluation.judges import Judges
@@ -33,6 +34,7 @@ from recipes.mini import (
     decode_corpus,
     export,
     guide,
+    renew_codec,
     semantic_features,
     tokenise,
     train_codec,
@@ -69,6 +71,7 @@ chunks_per_step = 2
 crop_frames = 8
 total_steps = 4
 quantize_after_steps = 1
+few_codebooks = 3
 
 [train_decoder]
 frames_per_step = 24
@@ -149,9 +152,9 @@ def work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def run_all(corpus: Path, work: Path, model: Path) -> None:
     decode_corpus.main(str(corpus), str(work))
     semantic_features.main(str(work), "not read")
+    align.main(str(work))
     train_codec.main(str(work))
     tokenise.main(str(work))
-    align.main(str(work))
     train_decoder.main(str(work))
     train_listener.main(str(work))
     train_llm.main(str(work))
@@ -188,6 +191,54 @@ def test_the_steps_fit_together_and_their_model_speaks(
     assert steps == {"BareTrainer": 3, "GuidanceTrainer": 2}
     check_guided_once_more(work, model, monkeypatch)
     check_a_new_export_is_not_replaced(work, model)
+    steps.clear()
+    check_renewed_codec(work, model, tmp_path, monkeypatch)
+    assert steps == {"StageOne": 4, "StageTwo": 2, "LlmTrainer": 4}
+
+
+def check_renewed_codec(
+    work: Path, model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new encoder begins with the shipped one; what is carried over fits together and speaks."""
+    anew = tmp_path / "anew"
+    anew.mkdir()
+    for path in work.iterdir():
+        if path.name.startswith(("index", "audio", "features", "align", "ssl")):
+            (anew / path.name).symlink_to(path)
+    shipped = load_file(model / "codec.safetensors")
+    began = []
+    build = StageOne.__init__
+
+    def watched(stage: StageOne, codec: RedCodec, *rest: Any) -> None:
+        began.append({name: value.clone() for name, value in codec.state_dict().items()})
+        build(stage, codec, *rest)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(StageOne, "__init__", watched)
+        renew_codec.main(str(anew), "0", str(model))
+        assert not (anew / "codec_frozen.safetensors").exists()  # cut before its end
+        renew_codec.main(str(anew), None, str(model))
+        renew_codec.main(str(anew), None, str(model))  # all is done
+    assert len(began) == 2
+    for name, value in shipped.items():
+        assert torch.equal(began[0][name], value.float() if value.is_floating_point() else value)
+    carried = load_file(anew / "codec_frozen.safetensors")
+    for name, value in shipped.items():
+        if name.startswith(("upsample.", "acoustic_decoder.")):
+            assert torch.equal(carried[name], value.float())
+    learnt = torch.load(anew / "codec_stage1.pt", weights_only=True)["average"]
+    name = "acoustic_encoder.layers.0.fc1.weight"
+    assert torch.equal(carried[name], learnt[name])
+    assert not torch.equal(carried[name], shipped[name].float())
+    tokenise.main(str(anew))
+    train_decoder.main(str(anew))
+    train_listener.main(str(anew))
+    train_llm.main(str(anew))
+    export.main(str(anew), str(model))
+    speech = FireRedTTS2(model, device="cpu").say(
+        "We see.", "af_one", seed=0, turn_limit_ms=400, on_runaway="accept", max_attempts=9
+    )
+    assert torch.isfinite(speech.audio).all()
 
 
 def count_steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:

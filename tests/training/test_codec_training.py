@@ -7,11 +7,12 @@ import numpy as np
 import pytest
 import torch
 
+from fireredtts2.proofing.ctc_aligner import SOUNDS
 from fireredtts2.training import train_codec, train_decoder
 from fireredtts2.training.bad_steps import TrainingDivergedError
 from fireredtts2.training.codebook import start_from_data, update_averages
-from fireredtts2.training.codec.quantization import start_codebooks, uses_of
-from fireredtts2.training.codec_data import CodecBatch, CodecData
+from fireredtts2.training.codec.quantization import start_codebooks, uses_of, with_dropout
+from fireredtts2.training.codec_data import UNKNOWN_SOUND, CodecBatch, CodecData
 from fireredtts2.training.corpus import is_held_out
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss, energy_distance
@@ -31,12 +32,14 @@ def noise_batch(seed: int = 0) -> CodecBatch:
         live=torch.tensor([75, 40]),
         start=torch.tensor([0, 20]),
         audio=torch.randn(2, CROP_FRAMES * 1920, generator=generator) * 0.1,
+        sounds=torch.randint(1 + len(SOUNDS), (2, 4 * CROP_FRAMES), generator=generator),
     )
 
 
-def stage_one() -> StageOne:
+def stage_one(**changes: object) -> StageOne:
     torch.manual_seed(0)
-    return StageOne(tiny.codec().train(), CodecTrainConfig(crop_frames=CROP_FRAMES, warmup_steps=1))
+    config = CodecTrainConfig(crop_frames=CROP_FRAMES, warmup_steps=1, **changes)
+    return StageOne(tiny.codec().train(), config)
 
 
 def test_stage_one_learns_the_batch_it_sees():
@@ -46,6 +49,92 @@ def test_stage_one_learns_the_batch_it_sees():
         last = stage.step(noise_batch())
     assert last["mel"] < 0.9 * first["mel"]
     assert last["commitment"] == 0
+
+
+def test_naming_sounds_is_learnt_and_teaches_the_encoder():
+    stage = stage_one(sounds_weight=2.0, learning_rate=3e-3)
+    batch = noise_batch()
+    stage.losses(batch)[0]["sounds"].backward()
+    assert any(p.grad is not None for p in stage.codec.acoustic_encoder.parameters())
+    first = stage.step(batch)["sounds"]
+    for _ in range(40):
+        last = stage.step(batch)["sounds"]
+    assert last < 0.8 * first
+    assert "sounds" not in stage_one().step(batch)
+
+
+def test_sounds_that_are_not_known_are_not_asked_for():
+    stage, sounds = stage_one(sounds_weight=1.0), noise_batch().sounds
+    features = torch.randn(*sounds.shape, stage.codec.config.upsample.embed_dim)
+    even, odd, none = (sounds.clone() for _ in range(3))
+    even[:, 1::2] = odd[:, ::2] = none[:] = UNKNOWN_SOUND
+    losses = [stage._sounds_loss(features, one).item() for one in (sounds, even, odd, none)]
+    assert losses[0] == pytest.approx((losses[1] + losses[2]) / 2, rel=1e-4)
+    assert losses[3] == 0
+
+
+def test_decoders_learn_alone_at_first():
+    stage = stage_one(alone_steps=2, sounds_weight=1.0)
+    stage.start_quantizing([noise_batch(n) for n in range(3)])
+    before = {name: value.clone() for name, value in stage.codec.state_dict().items()}
+
+    def moved() -> set[str]:
+        now = stage.codec.state_dict()
+        return {name for name, value in before.items() if not torch.equal(now[name], value)}
+
+    stage.step(noise_batch())
+    stage.step(noise_batch())
+    decoders = ("rvq.output_proj.", "upsample.", "semantic_decoder.")
+    assert moved()
+    assert all(name.startswith(decoders) for name in moved())
+    stage.step(noise_batch())
+    assert {"rvq.quantizers.0.codebook", "rvq.input_proj.bias"} <= moved()
+    assert any(name.startswith("acoustic_encoder.") for name in moved())
+
+
+def test_a_codec_that_has_codebooks_keeps_them():
+    first = stage_one()
+    assert not first.quantizing
+    first.start_quantizing([noise_batch(n) for n in range(3)])
+    assert StageOne(first.codec, first.config).quantizing
+
+
+def test_what_ships_is_an_average_that_soon_forgets_where_it_began():
+    stage = stage_one(learning_rate=0.0)
+    stage.start_quantizing([noise_batch(n) for n in range(3)])
+    began = copy.deepcopy(stage.codec.state_dict())
+    assert all_equal(weights_of(stage.average), list(began.values()))
+    with torch.no_grad():
+        stage.codec.rvq.input_proj.bias.add_(0.01)
+    for _ in range(5):
+        stage.step(noise_batch())
+    gone = (stage.average.rvq.input_proj.bias - began["rvq.input_proj.bias"]) / 0.01
+    assert float(gone.min()) > 0.99
+    book = "rvq.quantizers.0.codebook"
+    assert not torch.equal(stage.average.state_dict()[book], began[book])
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"few_codebooks": 5, "few_share": 0.1}, "few_codebooks: 5 given; allowed: 1 to 4"),
+        ({"few_share": 0.1}, "few_codebooks: 0 given"),
+        ({"few_codebooks": 2, "few_share": 0.9}, "together 1.1; allowed: 0 to 1"),
+    ],
+)
+def test_settings_of_stage_one_that_do_not_fit_are_named(values: dict, message: str):
+    with pytest.raises(ValueError, match=message):
+        stage_one(**values)
+
+
+def test_rows_use_few_codebooks_as_often_as_they_shall():
+    rvq = tiny.codec().rvq
+    latents = torch.randn(1, rvq.config.input_dim, 2).expand(4000, -1, -1)
+    made = with_dropout(rvq, latents, 0.2, torch.Generator().manual_seed(0), 2, 0.6).values
+    by_count = torch.stack([rvq(latents[0:1], torch.tensor([n])).values[0] for n in range(1, 5)])
+    used = (made[:, None] - by_count).abs().sum((2, 3)).argmin(1)
+    shares = torch.bincount(used, minlength=4) / len(used)
+    assert shares.tolist() == pytest.approx([0.05, 0.65, 0.05, 0.25], abs=0.03)
 
 
 def test_quantized_steps_move_every_trained_part():
@@ -330,6 +419,55 @@ def test_crops_carry_their_own_part_of_the_features(work):
     assert crop.live.tolist() == [CROP_FRAMES]
 
 
+def test_sounds_are_those_of_the_crop(work):
+    classes = np.arange(125, dtype=np.int16)  # 2.5 s
+    data = CodecData(work, CROP_FRAMES, sounds={7: classes})
+    batch = next(data.batches(1, seed=0))
+    first = 4 * int(batch.start)
+    wanted = np.full(4 * CROP_FRAMES, UNKNOWN_SOUND)
+    part = classes[first : first + 4 * CROP_FRAMES]
+    wanted[: len(part)] = part
+    assert batch.sounds[0].tolist() == wanted.tolist()
+    row = (*data.items[0][:2], 7, 1)  # of the second chunk nothing is known
+    data.clips[7]["samples"], data.samples = 200_000, np.zeros(300_000, np.int16)
+    assert data.batch([row], np.random.default_rng(0)).sounds.unique().tolist() == [UNKNOWN_SOUND]
+    second = data.batch([data.items[0]], np.random.default_rng(0))
+    data.sounds = {}
+    nothing = data.batch([data.items[0]], np.random.default_rng(0))
+    assert torch.equal(nothing.start, second.start)
+    assert nothing.sounds.unique().tolist() == [UNKNOWN_SOUND]
+
+
+def test_sounds_do_not_reach_into_the_next_chunk(work):
+    data = CodecData(work, 70, sounds={7: np.arange(700, dtype=np.int16)})
+    data.clips[7]["samples"], data.samples = 10 * 24_000, np.zeros(300_000, np.int16)
+    (row,) = data.items
+    for seed in range(6):
+        batch = data.batch([row], np.random.default_rng(seed))
+        first = 4 * int(batch.start)
+        assert batch.sounds[0].tolist() == list(range(first, first + 280))
+    data.crop_frames = 80
+    batch = data.batch([row], np.random.default_rng(0))
+    assert batch.sounds[0].tolist() == [*range(300), *[UNKNOWN_SOUND] * 20]
+
+
+def test_crops_lie_at_the_ends_as_often_as_they_shall(work):
+    data = CodecData(work, CROP_FRAMES, ends_share=0.5)
+    rng = np.random.default_rng(0)
+    starts = np.array([int(data.batch([data.items[0]], rng).start) for _ in range(400)])
+    last = 32 - CROP_FRAMES
+    assert np.mean(starts == 0) == pytest.approx(0.25 + 0.5 / (last + 1), abs=0.06)
+    assert np.mean(starts == last) == pytest.approx(0.25 + 0.5 / (last + 1), abs=0.06)
+    assert starts.min() == 0
+    assert starts.max() == last
+
+
+def test_naming_sounds_needs_sounds(work, tmp_path):
+    config = CodecTrainConfig(chunks_per_step=1, crop_frames=CROP_FRAMES, sounds_weight=1.0)
+    with pytest.raises(ValueError, match="sounds_weight: 1 given, but no clip's sounds are"):
+        train(tiny.codec(), work, config, tmp_path / "codec.pt")
+
+
 def test_data_keeps_held_out_clips_apart(work):
     assert is_held_out(100)
     assert is_held_out(1203)
@@ -378,7 +516,7 @@ def test_a_cut_run_goes_on_where_it_stood(work, tmp_path, monkeypatch: pytest.Mo
 
 def test_a_resumed_stage_one_equals_one_that_was_not_cut():
     def stage_of(cut: bool) -> StageOne:
-        stage = stage_one()
+        stage = stage_one(sounds_weight=1.0)
         stage.start_quantizing([noise_batch(n) for n in range(3)])
         for number in range(3):
             if cut and number == 1:
@@ -394,7 +532,9 @@ def test_a_resumed_stage_one_equals_one_that_was_not_cut():
         return stage
 
     whole, cut = (stage_of(is_cut) for is_cut in (False, True))
-    assert all_equal(weights_of(whole.codec, whole.decoder), weights_of(cut.codec, cut.decoder))
+    assert all_equal(
+        *(weights_of(one.codec, one.average, one.decoder, one.namer) for one in (whole, cut))
+    )
 
 
 def test_the_energy_distance_prefers_takes_as_varied_as_what_is_real():

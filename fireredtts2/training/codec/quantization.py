@@ -30,14 +30,28 @@ def with_noise(
 
 
 def with_dropout(
-    rvq: ResidualVQ, latents: Tensor, share: float, generator: torch.Generator
+    rvq: ResidualVQ,
+    latents: Tensor,
+    share: float,
+    generator: torch.Generator,
+    few: int = 0,
+    few_share: float = 0.0,
 ) -> Quantized:
-    """Latents (B, D, T) quantized; a share of the rows uses only its first codebooks."""
-    count = rvq.config.num_quantizers
-    active = torch.full((latents.shape[0],), count)
-    dropped = torch.rand(len(active), generator=generator) < share
-    drawn = torch.randint(1, count + 1, active.shape, generator=generator)
-    return rvq(latents, torch.where(dropped, drawn, active).to(latents.device))
+    """Latents (B, D, T) quantized by all codebooks, by some rows' first ones alone.
+
+    Args:
+        rvq: the quantizer.
+        latents: what the encoder made.
+        share: of the rows, which use any number of codebooks.
+        generator: on the CPU.
+        few: how many codebooks a second share of the rows uses.
+        few_share: that share.
+    """
+    count, rows = rvq.config.num_quantizers, latents.shape[0]
+    place = torch.rand(rows, generator=generator)
+    drawn = torch.randint(1, count + 1, (rows,), generator=generator)
+    active = torch.where(place < share + few_share, few, count)
+    return rvq(latents, torch.where(place < share, drawn, active).to(latents.device))
 
 
 @torch.no_grad()
