@@ -109,8 +109,13 @@ def update_averages(
     alive = float(len(points)) / size
     quantizer.cluster_size[dead] = alive
     quantizer.embed_avg[dead] = chosen * alive
-    quantizer.codebook.copy_(quantizer.embed_avg / quantizer.cluster_size[:, None].clamp(min=1e-6))
+    quantizer.codebook.copy_(entries(quantizer))
     return len(dead)
+
+
+def entries(quantizer: Quantizer) -> Tensor:
+    """The codebook (size, codebook_dim) that its moving averages make."""
+    return quantizer.embed_avg / quantizer.cluster_size[:, None].clamp(min=1e-6)
 
 
 def rarest_entries_first(state: dict[str, Tensor]) -> dict[str, Tensor]:

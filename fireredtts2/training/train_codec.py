@@ -6,9 +6,9 @@ The frozen branch's features come from disk. The first steps add noise in place 
 then the codebooks start from the latents (`codebook.start_from_data`) and learn by moving averages.
 
 Three things that the paper does not have, for a codec whose language model makes few of its
-codebooks. Most rows use as few. A network that is only for training names the sound of every 20 ms
-in what the codes give back: spectra and features lose words sooner than they grow. And what ships
-is the running average of the weights.
+codebooks. Many rows may use as few. A network that is only for training may name the sound of every
+20 ms in what the codes give back: as losses, spectra and features lose words sooner than they lose
+voices. And what ships is the running average of the weights.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from torch import Tensor, nn
 from fireredtts2.codec import RedCodec
 from fireredtts2.proofing.ctc_aligner import CtcAligner
 from fireredtts2.training.bad_steps import MAX_BAD_STEPS, BadSteps, step_if_finite
+from fireredtts2.training.codebook import entries
 from fireredtts2.training.codec.quantization import (
     Uses,
     learn_codebooks,
@@ -68,7 +69,7 @@ class CodecTrainConfig:
     sounds_weight: float = 0.0  # of naming the sounds
     dropout_share: float = 0.2  # rows that use any number of codebooks
     few_codebooks: int = 0  # how many the language model will make
-    few_share: float = 0.0  # rows that use as many
+    few_share: float = 0.0  # of the rows, that use as many
     max_seconds: float = float("inf")
     save_every: int = 100
     seed: int = 0
@@ -97,7 +98,7 @@ class StageOne:
         self.generator = torch.Generator().manual_seed(config.seed)
 
     def _optimizer(self) -> torch.optim.Optimizer:
-        """Two groups: what comes after the codes, and what makes them."""
+        """Of two groups: what comes after the codes, and what makes them."""
         codec, config = self.codec, self.config
         codec.ssl.requires_grad_(False)
         codec.acoustic_decoder.requires_grad_(False)  # stage two's
@@ -124,8 +125,8 @@ class StageOne:
         step, config = self.step_count, self.config
         falling = trapezoid(step, 0, config.total_steps, config.cooldown_share)
         warmup = max(1, config.warmup_steps)
-        late = max(0, step - config.alone_steps + 1)
-        return falling * min(1.0, (step + 1) / warmup), falling * min(1.0, late / warmup)
+        since_alone = max(0, step - config.alone_steps + 1)
+        return falling * min(1.0, (step + 1) / warmup), falling * min(1.0, since_alone / warmup)
 
     def step(self, batch: CodecBatch) -> dict[str, float]:
         """One update, of the codebooks too; left out where a gradient is not finite.
@@ -133,8 +134,11 @@ class StageOne:
         Raises:
             TrainingDivergedError: that happened `MAX_BAD_STEPS` times in a row.
         """
-        for group, share in zip(self.optimizer.param_groups, self._rate_shares(), strict=True):
+        groups = self.optimizer.param_groups
+        for group, share in zip(groups, self._rate_shares(), strict=True):
             group["lr"] = share * self.config.learning_rate
+        for parameter in groups[1]["params"]:
+            parameter.requires_grad_(not self.is_alone)
         with torch.autocast("cpu", dtype=torch.bfloat16):
             losses, uses = self.losses(batch)
         total = torch.stack(list(losses.values())).sum()
@@ -149,7 +153,7 @@ class StageOne:
 
     @torch.no_grad()
     def _average(self) -> None:
-        """Codebooks too, which are buffers."""
+        """Of buffers too, of which codebooks are made."""
         decay = average_decay(AVERAGE_DECAY, self.step_count)
         fresh = self.codec.state_dict()
         for name, kept in self.average.state_dict().items():
@@ -157,12 +161,15 @@ class StageOne:
                 kept.lerp_(fresh[name], 1 - decay)
             else:
                 kept.copy_(fresh[name])
+        if self.quantizing:
+            for level in self.average.rvq.levels:
+                # NOTE: the mean of the entries would remember where dead ones had been.
+                level.codebook.copy_(entries(level))
 
     def losses(self, batch: CodecBatch) -> tuple[dict[str, Tensor], Uses | None]:
         """The losses of a batch, each with its weight, and the codebooks' uses."""
         codec, config = self.codec, self.config
-        with torch.set_grad_enabled(torch.is_grad_enabled() and not self.is_alone):
-            latents = codec.encoded(batch.mel, batch.semantic).float().transpose(1, 2)
+        latents = codec.encoded(batch.mel, batch.semantic).float().transpose(1, 2)
         with torch.autocast("cpu", enabled=False):
             values, commitment, uses = self._quantized(latents, batch.live)
         crops = [v[:, s : s + config.crop_frames] for v, s in zip(values, batch.start, strict=True)]
@@ -178,7 +185,7 @@ class StageOne:
             "semantic": config.semantic_weight * F.mse_loss(rebuilt.float(), wanted),
             "commitment": config.commitment_weight * commitment,
         }
-        if config.sounds_weight:
+        if config.sounds_weight > 0:
             losses["sounds"] = config.sounds_weight * self._sounds_loss(features, batch.sounds)
         return losses, uses
 
@@ -224,6 +231,11 @@ class StageOne:
         }
 
     def load(self, state: dict) -> None:
+        """Raises ValueError for a state of an earlier version."""
+        if "average" not in state:
+            raise ValueError(
+                "stage one was begun by an earlier version and cannot go on; begin in a new folder"
+            )
         self.codec.load_state_dict(state["generator"])
         self.average.load_state_dict(state["average"])
         self.decoder.load_state_dict(state["spectrogram_decoder"])
@@ -235,12 +247,23 @@ class StageOne:
 
 def check(codec: RedCodec, config: CodecTrainConfig) -> None:
     """Raises ValueError for settings that do not fit the codec, or each other."""
+    for name in ("ends_share", "dropout_share", "few_share"):
+        if not 0 <= getattr(config, name) <= 1:
+            raise ValueError(f"{name}: {getattr(config, name):g} given; allowed: 0 to 1")
+    for name in ("commitment_weight", "semantic_weight", "sounds_weight", "cooldown_share"):
+        if not getattr(config, name) >= 0:
+            raise ValueError(f"{name}: {getattr(config, name):g} given; allowed: 0 or more")
+    shares = config.dropout_share + config.few_share
+    if shares > 1:
+        raise ValueError(f"dropout_share and few_share: together {shares:g}; allowed: at most 1")
     count, few = codec.config.rvq.num_quantizers, config.few_codebooks
     if config.few_share and not 1 <= few <= count:
         raise ValueError(f"few_codebooks: {few} given; allowed: 1 to {count}")
-    shares = config.dropout_share + config.few_share
-    if not 0 <= shares <= 1:
-        raise ValueError(f"dropout_share and few_share: together {shares:g}; allowed: 0 to 1")
+    if not 0 <= config.alone_steps < config.total_steps:
+        raise ValueError(
+            f"alone_steps: {config.alone_steps} given; allowed: 0 or more, and fewer than the "
+            f"{config.total_steps} of the run"
+        )
 
 
 def train(
@@ -262,7 +285,7 @@ def train(
     Raises:
         ValueError: naming is a loss, and no sounds are given; or settings that do not fit.
     """
-    if config.sounds_weight and not sounds:
+    if config.sounds_weight > 0 and not sounds:
         raise ValueError(f"sounds_weight: {config.sounds_weight:g} given, but no clip's sounds are")
     torch.manual_seed(config.seed)
     stage = StageOne(codec, config)

@@ -77,19 +77,17 @@ def load_sounds(work_dir: str | Path) -> Sounds:
     """Reads by clip id the class (steps,) int16 of every 20 ms.
 
     Raises:
-        ValueError: there are no alignments, or ones of an earlier version.
+        ValueError: a features file has no alignments, or ones of an earlier version.
     """
     found: Sounds = {}
-    paths = sorted(Path(work_dir).glob("align_[0-9][0-9][0-9].npz"))
-    for path in paths:
-        file = dict(np.load(path))
+    for features in sorted(Path(work_dir).glob("features_[0-9][0-9][0-9].npz")):
+        path = features.with_name(features.name.replace("features", "align"))
+        file = dict(np.load(path)) if path.exists() else {}
         if "step_class" not in file:
-            raise ValueError(f"{path}: it has no classes of steps; run recipes.mini.align anew")
+            raise ValueError(f"{path}: no sounds of every 20 ms there; run recipes.mini.align")
         bounds, classes = file["step_offsets"], file["step_class"]
         for row, clip in enumerate(file["clip"].tolist()):
             found[clip] = classes[bounds[row] : bounds[row + 1]]
-    if not found:
-        raise ValueError(f"{work_dir}: no align_NNN.npz; run recipes.mini.align first")
     return found
 
 

@@ -1,5 +1,6 @@
 """In place of step 4: a new encoder that begins with the shipped one, and what lives on its codes.
 
+    export FIREREDTTS2_RECIPE=recipes/mini/renew_codec.toml
     python -m recipes.mini.renew_codec WORK_DIR [SECONDS [MODEL_DIR]]
 
 Stage one learns on from the codec in MODEL_DIR (`codec_stage1.pt`; a second run goes on from it).
@@ -28,7 +29,8 @@ from fireredtts2.codec import RedCodec
 from fireredtts2.codec.rvq import ResidualVQ
 from fireredtts2.config import ENCODE_CHUNK_S, OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.codebook import set_projection
-from fireredtts2.training.corpus import read_index
+from fireredtts2.training.codec.start import fingerprint
+from fireredtts2.training.corpus import is_held_out, read_index
 from fireredtts2.training.train_codec import CodecTrainConfig
 from fireredtts2.weights import write_state
 from recipes.mini.settings import run_settings, settings
@@ -39,7 +41,9 @@ from recipes.mini.train_llm import MODEL
 log = logging.getLogger(__name__)
 COUNTED_FILES = 4  # features files in which old and new codes are compared
 RIDGE = 1e-2  # in frames: against directions that hardly occur
-UNSEEN = 2.0  # frames of any code, counted into each pair's row: what a code never seen stands for
+UNSEEN = 2.0  # frames of any code, counted into each new code's row: for those that were never seen
+#: What later steps make; beside a new codec it would be of the one before.
+LATER_FILES = ("codes_*.npz", "heard_*.npz", "codec_stage2.pt", "listener.pt", "llm.pt")
 SHIPPED_PARTS = ("upsample.", "acoustic_decoder.")
 #: Old codes (N, Q) and new ones (N, Q) of the same frames.
 Pairs = tuple[Tensor, Tensor]
@@ -47,7 +51,11 @@ Pairs = tuple[Tensor, Tensor]
 
 @dataclass(frozen=True)
 class Fit:
-    """new values (N, D) times weight (out, D), plus bias (out,), are old values; of that, `r2`."""
+    """New values (N, D) times weight (out, D), plus bias (out,), are about the old ones (N, out).
+
+    Attributes:
+        r2: the share of the old values' variance that is explained.
+    """
 
     weight: Tensor
     bias: Tensor
@@ -69,7 +77,10 @@ def in_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
 
 @torch.inference_mode()
 def paired_codes(old: RedCodec, new: RedCodec, work: Path) -> Pairs:
-    """The codes of both codecs for the frames of the first features files, padding left out."""
+    """The codes of both codecs for frames of the first features files.
+
+    Padding is left out, and so are the clips that nothing is learnt from.
+    """
     samples = {clip: row["samples"] for clip, row in read_index(work).items()}
     pairs = [
         pair
@@ -92,7 +103,8 @@ def _file_pairs(
             for clip, chunk in zip(shard["clip"][rows], shard["chunk"][rows], strict=True)
         ]
         frames = -(-torch.tensor(left) // OUTPUT_SAMPLES_PER_FRAME)
-        live = torch.arange(FRAMES_PER_CHUNK) < frames[:, None]
+        is_learnt = torch.tensor([not is_held_out(int(clip)) for clip in shard["clip"][rows]])
+        live = (torch.arange(FRAMES_PER_CHUNK) < frames[:, None]) & is_learnt[:, None]
         before, after = (
             codec.rvq.encode(codec.encoded(mel, semantic).mT).mT[live] for codec in (old, new)
         )
@@ -143,6 +155,7 @@ def stands_for(before: Tensor, after: Tensor, size: int) -> Tensor:
     Index 0 stands for itself: a frame of zeros is the end of a turn, with old codes and with new.
     """
     counts = torch.bincount(after * size + before, minlength=size * size).reshape(size, size)
+    counts[:, 0] = 0
     overall = counts.sum(0) / counts.sum()
     shares = (counts + UNSEEN * overall) / (counts.sum(1, keepdim=True) + UNSEEN)
     shares[0] = 0
@@ -183,14 +196,38 @@ def carry_over(work: Path, model: Path) -> None:
             write_state(temporary, state)
 
 
+def check_folder(work: Path, begun: Path, codec: str) -> None:
+    """Takes a folder for renewing one codec, told by its fingerprint.
+
+    Raises:
+        SystemExit: something else has begun there.
+    """
+    if begun.exists():
+        if begun.read_text() != codec:
+            raise SystemExit(f"{begun}: another codec's renewal began here; choose a new folder")
+        return
+    starts = ("codec_frozen.safetensors", "llm_start.safetensors", "codec_stage1.pt")
+    found = [path.name for name in (*starts, *LATER_FILES) for path in sorted(work.glob(name))]
+    if found:
+        raise SystemExit(
+            f"{work}: there is {found[0]}, so training has begun here; choose a folder where steps "
+            "0 to 3 alone are done"
+        )
+    with atomic_path(begun) as temporary:
+        temporary.write_text(codec)
+
+
 def main(work_dir: str, seconds: str | None = None, model_dir: str = str(MODEL)) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work, model = Path(work_dir), Path(model_dir)
-    if (work / "codec_frozen.safetensors").exists():
+    begun = work / "renewed_from.txt"
+    if begun.exists() and (work / "codec_frozen.safetensors").exists():
         log.info("%s: the codec is renewed already", work)
         return
+    codec = shipped_codec(work, model)
+    check_folder(work, begun, fingerprint(codec.state_dict().items()))
     torch.manual_seed(0)
-    run_stage_one(shipped_codec(work, model), work, seconds)
+    run_stage_one(codec, work, seconds)
     step = torch.load(work / "codec_stage1.pt", weights_only=True)["step"]
     total = run_settings(CodecTrainConfig, "train_codec").total_steps
     if step < total:

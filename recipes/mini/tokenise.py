@@ -42,7 +42,9 @@ def frozen_codec(work: Path) -> RedCodec:
 
 def stage_one_state(work: Path) -> dict[str, Tensor]:
     """What stage one learnt, with the rarest entry of each codebook first."""
-    state = torch.load(work / "codec_stage1.pt", weights_only=True)["average"]
+    saved = torch.load(work / "codec_stage1.pt", weights_only=True)
+    # States of an earlier version have no average.
+    state = saved["average"] if "average" in saved else saved["generator"]
     return {name: value.contiguous() for name, value in rarest_entries_first(state).items()}
 
 

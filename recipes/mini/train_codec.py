@@ -20,6 +20,8 @@ from fireredtts2.training.train_codec import CodecTrainConfig, train
 from recipes.mini.align import load_sounds
 from recipes.mini.settings import run_settings, settings
 
+log = logging.getLogger(__name__)
+
 
 def build_codec(work: Path) -> RedCodec:
     """A codec with random weights, but for Whisper's."""
@@ -31,6 +33,9 @@ def build_codec(work: Path) -> RedCodec:
 def main(work_dir: str, seconds: str | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     work = Path(work_dir)
+    if (work / "codec_frozen.safetensors").exists():
+        log.info("%s: there is a frozen codec already", work)
+        return
     torch.manual_seed(0)
     run_stage_one(build_codec(work), work, seconds)
 
@@ -38,6 +43,12 @@ def main(work_dir: str, seconds: str | None = None) -> None:
 def run_stage_one(codec: RedCodec, work: Path, seconds: str | None) -> None:
     """Trains a codec by the table `train_codec`, as far as a run goes."""
     config = run_settings(CodecTrainConfig, "train_codec", seconds)
+    spoken = settings()["llm"]["audio_num_codebooks"]
+    if config.few_share and config.few_codebooks != spoken:
+        raise ValueError(
+            f"train_codec.few_codebooks: {config.few_codebooks} given; allowed: {spoken}, as many "
+            "as llm.audio_num_codebooks says that the language model makes"
+        )
     sounds = load_sounds(work) if config.sounds_weight else None
     train(codec, work, config, work / "codec_stage1.pt", sounds)
 

@@ -229,11 +229,13 @@ def test_aligns_frames_with_the_sound_at_their_centre(
 
 
 def test_sounds_that_are_not_there_are_named(tmp_path: Path):
-    with pytest.raises(ValueError, match=r"run recipes\.mini\.align first"):
-        align.load_sounds(tmp_path)
-    np.savez(tmp_path / "align_000.npz", clip=[1], units=["B"], offsets=[0, 1], unit_index=[0])
-    with pytest.raises(ValueError, match=r"align_000\.npz: it has no classes of steps"):
-        align.load_sounds(tmp_path)
+    assert align.load_sounds(tmp_path) == {}
+    np.savez(tmp_path / "features_000.npz", clip=[1])
+    for _ in range(2):
+        with pytest.raises(ValueError, match=r"align_000\.npz: no sounds of every 20 ms"):
+            align.load_sounds(tmp_path)
+        # As an earlier version wrote it.
+        np.savez(tmp_path / "align_000.npz", clip=[1], units=["B"], offsets=[0, 1], unit_index=[0])
     assert not align.is_up_to_date(tmp_path / "align_000.npz", {1: "B"})
 
 

@@ -226,6 +226,12 @@ def check_renewed_codec(
     for name, value in shipped.items():
         if name.startswith(("upsample.", "acoustic_decoder.")):
             assert torch.equal(carried[name], value.float())
+    llm, shipped_llm = (
+        load_file(path) for path in (anew / "llm_start.safetensors", model / "llm.safetensors")
+    )
+    for name, value in shipped_llm.items():
+        is_carried = name in ("audio_embeddings.weight", "codebook0_head.weight", "audio_head")
+        assert torch.equal(llm[name], value.float()) != is_carried
     learnt = torch.load(anew / "codec_stage1.pt", weights_only=True)["average"]
     name = "acoustic_encoder.layers.0.fc1.weight"
     assert torch.equal(carried[name], learnt[name])
@@ -238,6 +244,7 @@ def check_renewed_codec(
     speech = FireRedTTS2(model, device="cpu").say(
         "We see.", "af_one", seed=0, turn_limit_ms=400, on_runaway="accept", max_attempts=9
     )
+    assert 0 < len(speech.audio) <= 5 * 1920
     assert torch.isfinite(speech.audio).all()
 
 

@@ -110,8 +110,17 @@ def test_what_ships_is_an_average_that_soon_forgets_where_it_began():
         stage.step(noise_batch())
     gone = (stage.average.rvq.input_proj.bias - began["rvq.input_proj.bias"]) / 0.01
     assert float(gone.min()) > 0.99
-    book = "rvq.quantizers.0.codebook"
-    assert not torch.equal(stage.average.state_dict()[book], began[book])
+    level = stage.average.rvq.levels[0]
+    assert not torch.equal(level.codebook, began["rvq.quantizers.0.codebook"])
+    torch.testing.assert_close(level.codebook * level.cluster_size[:, None], level.embed_avg)
+
+
+def test_a_state_of_an_earlier_version_is_named():
+    stage = stage_one()
+    state = stage.state()
+    del state["average"]
+    with pytest.raises(ValueError, match="begun by an earlier version"):
+        stage.load(state)
 
 
 @pytest.mark.parametrize(
@@ -119,7 +128,12 @@ def test_what_ships_is_an_average_that_soon_forgets_where_it_began():
     [
         ({"few_codebooks": 5, "few_share": 0.1}, "few_codebooks: 5 given; allowed: 1 to 4"),
         ({"few_share": 0.1}, "few_codebooks: 0 given"),
-        ({"few_codebooks": 2, "few_share": 0.9}, "together 1.1; allowed: 0 to 1"),
+        ({"few_codebooks": 2, "few_share": 0.9}, "together 1.1; allowed: at most 1"),
+        ({"dropout_share": -0.2, "few_share": 0.6}, "dropout_share: -0.2 given; allowed: 0 to 1"),
+        ({"ends_share": 1.5}, "ends_share: 1.5 given"),
+        ({"sounds_weight": -1.0}, "sounds_weight: -1 given; allowed: 0 or more"),
+        ({"semantic_weight": float("nan")}, "semantic_weight: nan given"),
+        ({"alone_steps": 4000}, "alone_steps: 4000 given; allowed: 0 or more, and fewer than"),
     ],
 )
 def test_settings_of_stage_one_that_do_not_fit_are_named(values: dict, message: str):
@@ -167,14 +181,15 @@ def test_a_step_of_stage_one_that_is_not_finite_changes_nothing(monkeypatch: pyt
     stage = stage_one()
     stage.start_quantizing([noise_batch(n) for n in range(3)])
     stage.step(noise_batch())
-    before = weights_of(stage.codec, stage.decoder)
+    before = weights_of(stage.codec, stage.average, stage.decoder)
     bad = noise_batch()
     bad.mel[0, 0, 0] = float("inf")
     for _ in range(2):
         stage.step(bad)
-    assert all_equal(weights_of(stage.codec, stage.decoder), before)
+    assert all_equal(weights_of(stage.codec, stage.average, stage.decoder), before)
     stage.step(noise_batch())
-    assert not all_equal(weights_of(stage.codec, stage.decoder), before)
+    assert not all_equal(weights_of(stage.average), weights_of(stage.codec))
+    assert not all_equal(weights_of(stage.codec, stage.average, stage.decoder), before)
     stage.step(bad)
     stage.step(bad)
     with pytest.raises(TrainingDivergedError, match="3 steps in a row"):

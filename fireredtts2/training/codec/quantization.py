@@ -37,7 +37,7 @@ def with_dropout(
     few: int = 0,
     few_share: float = 0.0,
 ) -> Quantized:
-    """Latents (B, D, T) quantized by all codebooks, by some rows' first ones alone.
+    """Latents (B, D, T) quantized by all codebooks, in some rows by the first few alone.
 
     Args:
         rvq: the quantizer.
