@@ -272,7 +272,7 @@ def train(
     config: CodecTrainConfig,
     out: Path,
     sounds: Mapping[int, np.ndarray] | None = None,
-) -> None:
+) -> int:
     """Runs stage one to `total_steps` or `max_seconds`; goes on from `out` where it exists.
 
     Args:
@@ -281,6 +281,9 @@ def train(
         config: the run.
         out: where it is saved.
         sounds: by clip, the class (steps,) of each 20 ms, where their naming is a loss.
+
+    Returns:
+        How many steps it has taken in all.
 
     Raises:
         ValueError: naming is a loss, and no sounds are given; or settings that do not fit.
@@ -302,3 +305,4 @@ def train(
         return stage.step(next(batches))
 
     run(stage, step, config, out)
+    return stage.step_count

@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 
 from safetensors.torch import load_file
+from torch import Tensor
 
 from fireredtts2.atomic_file import atomic_path
 from fireredtts2.weights import write_state
@@ -28,9 +29,13 @@ def main(work_dir: str, model_dir: str = str(MODEL)) -> None:
         if target.exists():
             raise SystemExit(f"{target} exists: training has begun here; choose an empty folder")
     for name, target in targets.items():
-        state = {k: v.float() if v.is_floating_point() else v for k, v in states[name].items()}
         with atomic_path(target) as temporary:
-            write_state(temporary, state)
+            write_state(temporary, in_float32(states[name]))
+
+
+def in_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    """Weights as they ship in the type that is trained in."""
+    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
 if __name__ == "__main__":

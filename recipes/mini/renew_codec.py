@@ -31,9 +31,9 @@ from fireredtts2.config import ENCODE_CHUNK_S, OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PE
 from fireredtts2.training.codebook import set_projection
 from fireredtts2.training.codec.start import fingerprint
 from fireredtts2.training.corpus import is_held_out, read_index
-from fireredtts2.training.train_codec import CodecTrainConfig
 from fireredtts2.weights import write_state
-from recipes.mini.settings import run_settings, settings
+from recipes.mini.go_on import in_float32
+from recipes.mini.settings import settings
 from recipes.mini.tokenise import CHUNKS_AT_ONCE, FRAMES_PER_CHUNK, stage_one_state
 from recipes.mini.train_codec import build_codec, run_stage_one
 from recipes.mini.train_llm import MODEL
@@ -66,10 +66,6 @@ def shipped_codec(work: Path, model: Path) -> RedCodec:
     codec = build_codec(work)
     codec.load_state_dict(in_float32(load_file(model / "codec.safetensors")))
     return codec
-
-
-def in_float32(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {k: v.float() if v.is_floating_point() else v for k, v in state.items()}
 
 
 # --- Comparing codes ------------------------------------------------------------------------------
@@ -227,13 +223,10 @@ def main(work_dir: str, seconds: str | None = None, model_dir: str = str(MODEL))
     codec = shipped_codec(work, model)
     check_folder(work, begun, fingerprint(codec.state_dict().items()))
     torch.manual_seed(0)
-    run_stage_one(codec, work, seconds)
-    step = torch.load(work / "codec_stage1.pt", weights_only=True)["step"]
-    total = run_settings(CodecTrainConfig, "train_codec").total_steps
-    if step < total:
-        log.info("step %d of %d: run this again to go on", step, total)
-    else:
+    if run_stage_one(codec, work, seconds):
         carry_over(work, model)
+    else:
+        log.info("stage one has not ended: run this again to go on")
 
 
 if __name__ == "__main__":

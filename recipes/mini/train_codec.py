@@ -40,8 +40,8 @@ def main(work_dir: str, seconds: str | None = None) -> None:
     run_stage_one(build_codec(work), work, seconds)
 
 
-def run_stage_one(codec: RedCodec, work: Path, seconds: str | None) -> None:
-    """Trains a codec by the table `train_codec`, as far as a run goes."""
+def run_stage_one(codec: RedCodec, work: Path, seconds: str | None) -> bool:
+    """Trains a codec by the table `train_codec`; returns whether that has come to its end."""
     config = run_settings(CodecTrainConfig, "train_codec", seconds)
     spoken = settings()["llm"]["audio_num_codebooks"]
     if config.few_share and config.few_codebooks != spoken:
@@ -50,7 +50,8 @@ def run_stage_one(codec: RedCodec, work: Path, seconds: str | None) -> None:
             "as llm.audio_num_codebooks says that the language model makes"
         )
     sounds = load_sounds(work) if config.sounds_weight else None
-    train(codec, work, config, work / "codec_stage1.pt", sounds)
+    step_count = train(codec, work, config, work / "codec_stage1.pt", sounds)
+    return step_count >= config.total_steps
 
 
 if __name__ == "__main__":
