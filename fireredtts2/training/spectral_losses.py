@@ -1,9 +1,13 @@
-"""Multi-resolution mel loss (as in DAC, Kumar et al. 2023: L1 of log-mels, several windows)."""
+"""Multi-resolution mel loss (as in DAC, Kumar et al. 2023: L1 of log-mels, several windows).
+
+Logarithms weigh what is hardly heard as much as vowels. So magnitudes are compared as well, as in
+the spectral convergence of Yamamoto et al. (2020).
+"""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import cast
+from typing import NamedTuple, cast
 
 import torch
 from torch import Tensor, nn
@@ -13,6 +17,7 @@ from fireredtts2.config import OUTPUT_RATE_HZ
 
 BIN_FLOOR = 1e-2  # of one bin; below, it is not heard
 LOG_FLOOR = 1e-5
+MEAN_FLOOR = 1e-3  # of a clip's mean magnitude: below, it is silent
 
 
 class MelResolution(nn.Module):
@@ -41,10 +46,15 @@ class MelResolution(nn.Module):
         return (torch.view_as_real(spectrum).square().sum(-1) + 1e-10).sqrt()
 
     def forward(self, audio: Tensor) -> Tensor:
-        return self.log_mel(self.magnitudes(audio))
+        return log_mel(self.filters @ self.magnitudes(audio))
 
-    def log_mel(self, magnitudes: Tensor) -> Tensor:
-        return (self.filters @ magnitudes).clamp(min=LOG_FLOOR).log()
+
+class SpectralDistances(NamedTuple):
+    """Scalars: of log-mels, of single bins' logarithms, and of mel bands relative to their mean."""
+
+    mel: Tensor
+    linear: Tensor
+    loud: Tensor
 
 
 class MultiResolutionMelLoss(nn.Module):
@@ -70,23 +80,30 @@ class MultiResolutionMelLoss(nn.Module):
         )
         self.linear_windows = linear_windows
 
-    def forward(self, made: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-        """Two scalars: by mel bands, and by single bins.
+    def forward(self, made: Tensor, target: Tensor, loud: bool = False) -> SpectralDistances:
+        """How far sounds are from real ones.
 
         Args:
             made: (takes * B, samples), one take of every clip after the other; 1 or 2 takes.
             target: (B, samples).
+            loud: whether magnitudes are compared; 0 stands for them otherwise.
         """
-        mel, linear = made.new_zeros(()), made.new_zeros(())
+        mel, linear, magnitude = (made.new_zeros(()) for _ in SpectralDistances._fields)
         for resolution in cast("Iterable[MelResolution]", self.resolutions):
             with torch.no_grad():
                 wanted = resolution.magnitudes(target)
-                wanted_mel = resolution.log_mel(wanted)
+                wanted_bands = resolution.filters @ wanted
             magnitudes = resolution.magnitudes(made)
-            mel = mel + energy_distance(resolution.log_mel(magnitudes), wanted_mel)
+            bands = resolution.filters @ magnitudes
+            mel = mel + energy_distance(log_mel(bands), log_mel(wanted_bands))
+            if loud:
+                magnitude = magnitude + relative_distance(bands, wanted_bands)
             if resolution.size in self.linear_windows:
                 linear = linear + energy_distance(log_bins(magnitudes), log_bins(wanted))
-        return mel / len(self.resolutions), linear / max(1, len(self.linear_windows))
+        count = len(self.resolutions)
+        return SpectralDistances(
+            mel / count, linear / max(1, len(self.linear_windows)), magnitude / count
+        )
 
 
 def energy_distance(made: Tensor, real: Tensor) -> Tensor:
@@ -107,6 +124,16 @@ def energy_distance(made: Tensor, real: Tensor) -> Tensor:
         return distance
     one, other = takes
     return distance - (one - other).abs().mean() / 2
+
+
+def relative_distance(made: Tensor, real: Tensor) -> Tensor:
+    """Energy distance of bands (takes * B, mels, T) to (B, mels, T), in shares of a clip's mean."""
+    level = real.mean((1, 2), keepdim=True) + MEAN_FLOOR
+    return energy_distance(made / level.repeat(len(made) // len(real), 1, 1), real / level)
+
+
+def log_mel(bands: Tensor) -> Tensor:
+    return bands.clamp(min=LOG_FLOOR).log()
 
 
 def log_bins(magnitudes: Tensor) -> Tensor:

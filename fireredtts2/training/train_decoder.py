@@ -24,6 +24,7 @@ from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, r
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import average_decay, trapezoid
+from fireredtts2.training.speaker_net import VoiceLoss
 
 # Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
 # turns as well as short ones.
@@ -48,7 +49,9 @@ class DecoderTrainConfig:
     mel_weight: float = 15.0
     excitation_weight: float = 5.0  # where the decoder has a harmonic source
     linear_weight: float = 10.0
+    loud_weight: float = 0.0  # of magnitudes, in which loud bands weigh most
     content_weight: float = 0.0  # of what Whisper hears; see `ContentLoss`
+    voice_weight: float = 0.0  # of what tells speakers apart; see `VoiceLoss`
     takes: int = 1  # 2 where the decoder has a noise source: see `spectral_losses.energy_distance`
     # NOTE: both are of means over all discriminators and layers, where others take sums.
     adversarial_weight: float = 4.0
@@ -112,9 +115,16 @@ class CodesData:
 class StageTwo:
     """Decoder and discriminators, their optimizers and where they stand."""
 
-    def __init__(self, codec: RedCodec, config: DecoderTrainConfig) -> None:
+    def __init__(
+        self, codec: RedCodec, config: DecoderTrainConfig, voice: VoiceLoss | None = None
+    ) -> None:
         check(codec, config)
-        self.codec, self.config = codec, config
+        if config.voice_weight and voice is None:
+            raise ValueError(
+                f"voice_weight: {config.voice_weight:g} given, and no network that tells speakers "
+                "apart; allowed without one: 0"
+            )
+        self.codec, self.config, self.voice = codec, config, voice
         self.discriminators = Discriminators()
         self.loss = DecoderLosses(codec)
         codec.requires_grad_(False)
@@ -154,6 +164,8 @@ class StageTwo:
             group["lr"] = config.learning_rate * factor
         made = self.made(codes[:, : self._drawn_codebooks()], audio, config.takes)
         losses = self.loss(made, audio, config)
+        if self.voice is not None and config.voice_weight:
+            losses["voice"] = config.voice_weight * self.voice(made.audio[: len(audio)], audio)
         if self.adversarial:
             losses |= self._adversarial_losses(made.audio[: len(audio)], audio)
         total = torch.stack(list(losses.values())).sum()

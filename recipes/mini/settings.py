@@ -18,6 +18,7 @@ from fireredtts2.training.train_codec import CodecTrainConfig
 from fireredtts2.training.train_decoder import DecoderTrainConfig
 from fireredtts2.training.train_guidance import GuidanceConfig
 from fireredtts2.training.train_llm import LlmTrainConfig
+from fireredtts2.training.train_speakers import SpeakerTrainConfig
 
 if sys.version_info >= (3, 11):
     import tomllib
@@ -82,6 +83,7 @@ def _check_counts(values: dict[str, Any]) -> None:
 CHECKS: Mapping[str, Callable[[dict[str, Any]], object]] = {
     "codec": CodecConfig.from_dict,
     "train_codec": partial(build, CodecTrainConfig, where="train_codec"),
+    "train_speakers": partial(build, SpeakerTrainConfig, where="train_speakers"),
     "train_decoder": partial(build, DecoderTrainConfig, where="train_decoder"),
     "llm": _check_llm,
     "train_llm": partial(build, LlmTrainConfig, where="train_llm"),

@@ -16,6 +16,7 @@ import torch
 from fireredtts2.training.train_decoder import CodesData, DecoderTrainConfig, StageTwo, train
 from recipes.mini.settings import run_settings
 from recipes.mini.tokenise import frozen_codec
+from recipes.mini.train_speakers import load_voice_loss
 from recipes.mini.vary import FIRST_VARIED_ID
 
 
@@ -24,7 +25,8 @@ def main(work_dir: str, seconds: str | None = None) -> None:
     work, out = Path(work_dir), Path(work_dir) / "codec_stage2.pt"
     torch.manual_seed(0)
     config = run_settings(DecoderTrainConfig, "train_decoder", seconds)
-    stage = StageTwo(frozen_codec(work), config)
+    voice = load_voice_loss(work) if config.voice_weight else None
+    stage = StageTwo(frozen_codec(work), config, voice)
     if out.exists():
         stage.load(torch.load(out, weights_only=True))
     # Resampled clips are not the sound that a voice shall have.

@@ -27,6 +27,7 @@ from fireredtts2.training.train_codec import StageOne
 from fireredtts2.training.train_decoder import StageTwo
 from fireredtts2.training.train_guidance import BareTrainer, GuidanceTrainer
 from fireredtts2.training.train_llm import LlmTrainer
+from fireredtts2.training.train_speakers import SpeakerTrainer
 from fireredtts2.voices import Voice
 from recipes.mini import (
     align,
@@ -41,6 +42,7 @@ from recipes.mini import (
     train_decoder,
     train_listener,
     train_llm,
+    train_speakers,
 )
 from recipes.mini.settings import SETTINGS_ENV, settings
 from recipes.mini.speak_lines import add_file
@@ -72,6 +74,11 @@ crop_frames = 8
 total_steps = 4
 quantize_after_steps = 1
 few_codebooks = 3
+
+[train_speakers]
+width = 16
+seconds_per_step = 3
+total_steps = 3
 
 [train_decoder]
 frames_per_step = 24
@@ -155,6 +162,7 @@ def run_all(corpus: Path, work: Path, model: Path) -> None:
     align.main(str(work))
     train_codec.main(str(work))
     tokenise.main(str(work))
+    train_speakers.main(str(work))
     train_decoder.main(str(work))
     train_listener.main(str(work))
     train_llm.main(str(work))
@@ -181,7 +189,7 @@ def test_the_steps_fit_together_and_their_model_speaks(
     run_all(tmp_path / "corpus", work, model)  # all is done: a second run changes nothing
     assert {path: path.stat().st_mtime_ns for path in work.glob("codes_*.npz")} == made
     assert torch.load(work / "llm.pt", weights_only=True)["step"] == 4
-    assert steps == {"StageOne": 4, "StageTwo": 2, "LlmTrainer": 4}
+    assert steps == {"StageOne": 4, "SpeakerTrainer": 3, "StageTwo": 2, "LlmTrainer": 4}
     check_clips_that_count_oftener(work)
     with monkeypatch.context() as patch:
         check_spelt_copies(work, patch)
@@ -193,7 +201,7 @@ def test_the_steps_fit_together_and_their_model_speaks(
     check_a_new_export_is_not_replaced(work, model)
     steps.clear()
     check_renewed_codec(work, model, tmp_path, monkeypatch)
-    assert steps == {"StageOne": 4, "StageTwo": 2, "LlmTrainer": 4}
+    assert steps == {"StageOne": 4, "SpeakerTrainer": 3, "StageTwo": 2, "LlmTrainer": 4}
 
 
 def check_renewed_codec(
@@ -237,6 +245,7 @@ def check_renewed_codec(
     assert torch.equal(carried[name], learnt[name])
     assert not torch.equal(carried[name], shipped[name].float())
     tokenise.main(str(anew))
+    train_speakers.main(str(anew))
     train_decoder.main(str(anew))
     train_listener.main(str(anew))
     train_llm.main(str(anew))
@@ -261,7 +270,7 @@ def count_steps(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         monkeypatch.setattr(kind, "step", counted)
 
-    for kind in (StageOne, StageTwo, LlmTrainer, BareTrainer, GuidanceTrainer):
+    for kind in (StageOne, SpeakerTrainer, StageTwo, LlmTrainer, BareTrainer, GuidanceTrainer):
         watch(kind)
     return counts
 

@@ -251,10 +251,36 @@ def test_dropped_levels_add_nothing_to_the_commitment():
 def test_spectral_losses_are_zero_for_equal_audio_only():
     loss = MultiResolutionMelLoss(linear_windows=(512, 2048))
     audio = torch.randn(1, 9600, generator=torch.Generator().manual_seed(0))
-    assert loss(audio, audio) == (0, 0)
-    mel, linear = loss(audio * 2, audio)
-    assert mel == pytest.approx(np.log(2), rel=0.02)
-    assert linear == pytest.approx(np.log(2), rel=0.02)
+    assert loss(audio, audio, loud=True) == (0, 0, 0)
+    found = loss(audio * 2, audio, loud=True)
+    assert found.mel == pytest.approx(np.log(2), rel=0.02)
+    assert found.linear == pytest.approx(np.log(2), rel=0.02)
+    assert found.loud == pytest.approx(1, rel=0.02)
+    assert loss(audio * 2, audio).loud == 0  # where it is not asked for
+
+
+def test_magnitudes_weigh_what_is_loud():
+    """Half of a vowel's level matters, of what is 40 dB below it hardly; logarithms see no odds."""
+    loss = MultiResolutionMelLoss()
+    vowel, rest = (
+        level * torch.randn(1, 9600, generator=torch.Generator().manual_seed(seed))
+        for level, seed in ((0.3, 0), (0.003, 1))
+    )
+    real = torch.cat([vowel, rest], 1)
+    hurt, same = (
+        loss(torch.cat([gain * vowel, other * rest], 1), real, loud=True)
+        for gain, other in ((0.5, 1.0), (1.0, 0.5))
+    )
+    assert hurt.mel == pytest.approx(same.mel.item(), rel=0.15)
+    assert hurt.loud > 20 * same.loud
+
+
+def test_takes_are_rewarded_for_differing_in_magnitudes_too():
+    real = torch.randn(1, 4800, generator=torch.Generator().manual_seed(0))
+    loss = MultiResolutionMelLoss()
+    other = torch.randn(2, 4800, generator=torch.Generator().manual_seed(1))
+    alike = loss(other[:1].repeat(2, 1), real, loud=True).loud
+    assert 0 < loss(other, real, loud=True).loud < 0.7 * alike
 
 
 def test_the_linear_loss_sees_a_comb_that_mel_bands_do_not():
@@ -270,10 +296,10 @@ def test_the_linear_loss_sees_a_comb_that_mel_bands_do_not():
     smooth = torch.fft.irfft(spectra)
     floor = 0.2 * noise[2:]
     smooth = smooth * comb.std() / smooth.std(-1, keepdim=True) + floor
-    mel, linear = loss(comb + floor, smooth[:1])
-    least_mel, least_linear = loss(smooth[1:], smooth[:1])
-    assert mel - least_mel < 0.1
-    assert linear - least_linear > 0.3
+    found = loss(comb + floor, smooth[:1])
+    least = loss(smooth[1:], smooth[:1])
+    assert found.mel - least.mel < 0.1
+    assert found.linear - least.linear > 0.3
 
 
 @pytest.mark.parametrize(("harmonic", "takes"), [(False, 1), (True, 1), (True, 2)])
@@ -572,7 +598,7 @@ def test_the_energy_distance_prefers_takes_as_varied_as_what_is_real():
     same = torch.cat([smooth, smooth])
     real, takes = real[:, :size], takes[:, :size]
     assert loss(same, real.repeat(2, 1))[1] < loss(takes, real.repeat(2, 1))[1]
-    for drawn, dull in zip(loss(takes, real), loss(same, real), strict=True):
+    for drawn, dull in zip(loss(takes, real, True), loss(same, real, True), strict=True):
         assert drawn < dull
 
 

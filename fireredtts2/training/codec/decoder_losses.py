@@ -15,12 +15,14 @@ LINEAR_WINDOWS = (1024, 2048)
 
 
 class LossWeights(Protocol):
-    """How much each part counts; a `content_weight` of 0 leaves that part out."""
+    """How much each part counts; a `loud_weight` or `content_weight` of 0 leaves that part out."""
 
     @property
     def mel_weight(self) -> float: ...
     @property
     def linear_weight(self) -> float: ...
+    @property
+    def loud_weight(self) -> float: ...
     @property
     def excitation_weight(self) -> float: ...
     @property
@@ -41,8 +43,13 @@ class DecoderLosses(nn.Module):
 
     def forward(self, made: Remade, real: Tensor, weights: LossWeights) -> dict[str, Tensor]:
         """The weighted parts, by name, of what was made of clips (B, samples)."""
-        mel, linear = self.spectra(made.audio, real)
-        parts = {"mel": weights.mel_weight * mel, "linear": weights.linear_weight * linear}
+        spectra = self.spectra(made.audio, real, loud=bool(weights.loud_weight))
+        parts = {
+            "mel": weights.mel_weight * spectra.mel,
+            "linear": weights.linear_weight * spectra.linear,
+        }
+        if weights.loud_weight:
+            parts["loud"] = weights.loud_weight * spectra.loud
         if made.excitation is not None:
             parts["excitation"] = weights.excitation_weight * made.excitation
         if weights.content_weight:

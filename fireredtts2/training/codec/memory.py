@@ -187,7 +187,7 @@ def _stage_two(codec: RedCodec, own: nn.Module, recipe: CodecRecipe) -> Tensor |
     codes = torch.zeros(rows, codec.num_codebooks, frames, dtype=torch.long)
     takes = decoded(codec, codes.repeat(recipe.loss.takes, 1, 1), None)
     made = takes[:rows]
-    own(takes, torch.empty_like(made))
+    own(takes, torch.empty_like(made), bool(recipe.loss.loud_weight))
     if recipe.loss.content_weight:
         with torch.device("cpu"):  # its filters are computed from numbers
             content = ContentLoss(codec.ssl, codec.config.ssl.num_mels)

@@ -72,6 +72,8 @@ class LossRecipe:
         excitation_weight: stage two, of pitch and periodicity, where the decoder has a harmonic
             source.
         linear_weight: of the distance of single bins.
+        loud_weight: stage two, of the distance of magnitudes, in which loud bands weigh most (not
+            the paper's); 0 leaves it out.
         content_weight: stage two, of the distance of what the codec's Whisper hears (not the
             paper's); 0 leaves it out.
         takes: stage two: 2 decodes every crop twice, with other noise, and rewards what differs
@@ -94,6 +96,7 @@ class LossRecipe:
     mel_weight: float = 15.0
     excitation_weight: float = 5.0
     linear_weight: float = 10.0
+    loud_weight: float = 0.0
     content_weight: float = 0.0
     takes: int = 1
     semantic_weight: float = 1.0

@@ -88,8 +88,9 @@ class DecoderStage:
         codes = self.codes.crops(places, self.device)
         real = crop_audio(self.reader, places).to(self.device)
         made = decoded(self.codec, codes[:, : max(self.codebooks)], None)
-        mel, linear = self.loss.spectra(made, real)
-        return Judged({"mel": float(mel), "linear": float(linear)}, 1, made, real)
+        spectra = self.loss.spectra(made, real)
+        found = {"mel": float(spectra.mel), "linear": float(spectra.linear)}
+        return Judged(found, 1, made, real)
 
     def state(self) -> dict[str, bool]:
         return {}

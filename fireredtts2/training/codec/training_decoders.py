@@ -48,8 +48,8 @@ class SoundComparer(nn.Module):
             hidden = self.decoder.hidden(features)
         # NOTE: float32 from here on: the head's phases turn more than once.
         made = self.decoder.audio(hidden.float())
-        mel, linear = self.loss(made, target)
-        return mel, linear, made
+        spectra = self.loss(made, target)
+        return spectra.mel, spectra.linear, made
 
 
 class SpectrogramComparer(nn.Module):
