@@ -7,6 +7,8 @@ The encoder is the codec's own semantic branch, so nothing more is needed.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -54,13 +56,17 @@ class ContentLoss(nn.Module):
     def _distance(self, made: Tensor, real: Tensor) -> Tensor:
         with torch.no_grad():
             wanted = list(self.encoder.states(self.mel(real)))
-        found = list(self.encoder.states(self.mel(made)))
-        return torch.stack(
-            [
-                (ours.float() - theirs.float()).abs().mean() / theirs.float().abs().mean()
-                for ours, theirs in zip(found, wanted, strict=True)
-            ]
-        ).mean()
+        return features_apart(list(self.encoder.states(self.mel(made))), wanted)
+
+
+def features_apart(found: Sequence[Tensor], wanted: Sequence[Tensor]) -> Tensor:
+    """Mean over a network's layers of the L1 distance of features, relative to their size."""
+    return torch.stack(
+        [
+            (ours.float() - theirs.float()).abs().mean() / theirs.float().abs().mean()
+            for ours, theirs in zip(found, wanted, strict=True)
+        ]
+    ).mean()
 
 
 def heard_at(audio: Tensor) -> Tensor:

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from fireredtts2.training.content_loss import features_apart
 from fireredtts2.training.spectral_losses import MelResolution
 
 WINDOW_SAMPLES, HOP_SAMPLES = 1024, 240  # at 24 kHz
@@ -95,9 +96,5 @@ class VoiceLoss(nn.Module):
             with torch.no_grad():
                 wanted, speaker = self.net(real)
             found, heard = self.net(made)
-        layers = [
-            (ours.float() - theirs.float()).abs().mean() / theirs.float().abs().mean()
-            for ours, theirs in zip(found, wanted, strict=True)
-        ]
         apart = 1 - (heard * speaker).sum(-1).mean()
-        return torch.stack(layers).mean() + EMBEDDING_SHARE * apart
+        return features_apart(found, wanted) + EMBEDDING_SHARE * apart
