@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from fireredtts2.codec.encoder import WhisperEncoder
 from fireredtts2.codec.mel import LogMel
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
+from fireredtts2.training.precision import computing_quickly
 
 PIECE_SAMPLES = 10 * INPUT_RATE_HZ  # heard at once
 MIN_PIECE_SAMPLES = INPUT_RATE_HZ // 2  # a shorter rest is left out
@@ -35,7 +36,7 @@ class ContentLoss(nn.Module):
 
     def forward(self, made: Tensor, real: Tensor) -> Tensor:
         """Audio (B, samples) at 24 kHz twice, gradients to the first, to a scalar."""
-        with torch.autocast(made.device.type, dtype=torch.bfloat16):
+        with computing_quickly(made.device):
             return self.compared(made, real)
 
     def compared(self, made: Tensor, real: Tensor) -> Tensor:

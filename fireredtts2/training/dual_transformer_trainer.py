@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.training.bad_steps import MAX_BAD_STEPS, BadSteps
 from fireredtts2.training.muon_and_adam import MuonAndAdam
+from fireredtts2.training.precision import CPU, computing_quickly
 from fireredtts2.training.schedule import trapezoid
 
 Batch = TypeVar("Batch")
@@ -69,7 +70,7 @@ class DualTransformerTrainer(ABC, Generic[Batch]):
         factor = trapezoid(
             self.step_count, self.warmup_steps, rates.total_steps, rates.cooldown_share
         )
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with computing_quickly(CPU):
             losses = self.losses(batch)
         losses["total"].backward()
         is_good = self.optimizer.step(factor)

@@ -1,4 +1,4 @@
-"""Muon: momentum whose update is made orthogonal (Jordan et al. 2024), in bfloat16.
+"""Muon: momentum whose update is made orthogonal (Jordan et al. 2024), in a quick type.
 
 It wants far fewer steps than AdamW where steps are dear. For the matrices inside the transformers;
 embeddings, heads, norms and biases stay with AdamW.
@@ -12,6 +12,8 @@ from collections.abc import Iterable
 import torch
 from torch import Tensor, nn
 
+from fireredtts2.training.precision import quick_type
+
 # The quintic iteration of the paper: fast to near 1, not exact.
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 ROUNDS = 5
@@ -20,7 +22,7 @@ ROUNDS = 5
 def orthogonalize(matrices: Tensor) -> Tensor:
     """Moves all singular values of (N, rows, columns) near 1 by Newton-Schulz."""
     tall = matrices.shape[1] > matrices.shape[2]
-    x = (matrices.mT if tall else matrices).bfloat16()
+    x = (matrices.mT if tall else matrices).to(quick_type(matrices.device))
     x = x / (x.norm(dim=(1, 2), keepdim=True) + 1e-7)
     a, b, c = COEFFICIENTS
     for _ in range(ROUNDS):

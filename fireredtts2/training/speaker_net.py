@@ -12,6 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from fireredtts2.training.content_loss import features_apart
+from fireredtts2.training.precision import computing_quickly
 from fireredtts2.training.spectral_losses import MelResolution
 
 WINDOW_SAMPLES, HOP_SAMPLES = 1024, 240  # at 24 kHz
@@ -92,7 +93,7 @@ class VoiceLoss(nn.Module):
 
     def forward(self, made: Tensor, real: Tensor) -> Tensor:
         """Audio (B, samples) at 24 kHz twice, gradients to the first, to a scalar."""
-        with torch.autocast(made.device.type, dtype=torch.bfloat16):
+        with computing_quickly(made.device):
             with torch.no_grad():
                 wanted, speaker = self.net(real)
             found, heard = self.net(made)

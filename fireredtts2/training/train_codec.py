@@ -37,6 +37,7 @@ from fireredtts2.training.codec.quantization import (
     with_noise,
 )
 from fireredtts2.training.codec_data import UNKNOWN_SOUND, CodecBatch, CodecData
+from fireredtts2.training.precision import CPU, computing_quickly
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import average_decay, trapezoid
 from fireredtts2.training.spectrogram_decoder import SpectrogramDecoder, Spectrograms
@@ -139,7 +140,7 @@ class StageOne:
             group["lr"] = share * self.config.learning_rate
         for parameter in groups[1]["params"]:
             parameter.requires_grad_(not self.is_alone)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with computing_quickly(CPU):
             losses, uses = self.losses(batch)
         total = torch.stack(list(losses.values())).sum()
         is_good = step_if_finite(total, self.optimizer, self.parameters, MAX_NORM)
@@ -211,7 +212,7 @@ class StageOne:
     @torch.no_grad()
     def start_quantizing(self, batches: list[CodecBatch]) -> None:
         """Sets the codebooks from the latents of some batches."""
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with computing_quickly(CPU):
             latents = [(self.codec.encoded(b.mel, b.semantic), b.live) for b in batches]
         left = start_codebooks(self.codec.rvq, latents, self.generator)
         log.info("codebooks start; variance left by level: %s", [round(x, 3) for x in left])

@@ -22,6 +22,7 @@ from fireredtts2.training.codec.adversarial import Remade, remade, windows
 from fireredtts2.training.codec.decoder_losses import DecoderLosses
 from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
 from fireredtts2.training.discriminators import Discriminators
+from fireredtts2.training.precision import CPU, computing_quickly, resolve_precision
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import average_decay, trapezoid
 from fireredtts2.training.speaker_net import VoiceLoss
@@ -149,7 +150,7 @@ class StageTwo:
 
     def made(self, codes: Tensor, audio: Tensor, takes: int) -> Remade:
         """Codes (B, Q, t) decoded, with gradients, beside what they mean, (B, 1920 * t)."""
-        precision = None if self.adversarial else torch.bfloat16
+        precision = None if self.adversarial else resolve_precision("auto", CPU)
         return remade(self.codec, codes, audio, precision, takes, self.generator)
 
     def step(self, codes: Tensor, audio: Tensor) -> dict[str, float]:
@@ -191,7 +192,7 @@ class StageTwo:
         made, audio = self._windows(made, audio)
         judged = self._train_discriminators(made, audio)
         self.discriminators.requires_grad_(False)
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with computing_quickly(CPU):
             adversarial, matching = self.discriminators.generator_losses(made, audio)
         self.discriminators.requires_grad_(True)
         return {
@@ -204,7 +205,7 @@ class StageTwo:
         """One step of theirs over windows (B, samples) twice; returns their loss."""
         # NOTE: the generator runs in float32 here, or it would be judged by what bfloat16 rounds
         # off; the discriminators judge alike in bfloat16, in half the time.
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with computing_quickly(CPU):
             judged = self.discriminators.loss(made, audio)
         members = list(self.discriminators.parameters())
         step_if_finite(judged, self.judge_optimizer, members, MAX_NORM)

@@ -16,6 +16,7 @@ from torch import Tensor
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.training.bad_steps import MAX_BAD_STEPS, BadSteps, step_if_finite
 from fireredtts2.training.corpus import is_held_out, open_samples, read_index, sound
+from fireredtts2.training.precision import CPU, computing_quickly
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import trapezoid
 from fireredtts2.training.speaker_net import SpeakerNet
@@ -115,7 +116,7 @@ class SpeakerTrainer:
         )
         for group in self.optimizer.param_groups:
             group["lr"] = config.learning_rate * share
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with computing_quickly(CPU):
             _, embeddings = self.net(audio)
         cosines = self.net.similarities(embeddings)
         margin = config.margin * min(1.0, self.step_count / config.margin_steps)

@@ -10,8 +10,8 @@ from torch import Tensor
 from fireredtts2.codec import RedCodec
 from fireredtts2.codec.noise_source import PERIOD_STEPS
 from fireredtts2.config import STEPS_PER_FRAME
-from fireredtts2.training.codec.precision import computing_in
 from fireredtts2.training.excitation import excitation_loss, measure_excitation
+from fireredtts2.training.precision import computing_in
 
 
 def decoded(codec: RedCodec, codes: Tensor, precision: torch.dtype | None) -> Tensor:

@@ -9,12 +9,12 @@ import torch
 from torch import Tensor, nn
 
 from fireredtts2.training.codec.adversarial import windows
-from fireredtts2.training.codec.precision import computing_in
 from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.recipe_sections import OptimRecipe
 from fireredtts2.training.codec.stage import StepLosses
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.finetune.optimizer_state import load_gathered
+from fireredtts2.training.precision import computing_in
 
 
 class Judges:
@@ -24,6 +24,7 @@ class Judges:
         joins = recipe.loss.adversarial_from_step
         assert joins is not None
         self.recipe, self.device, self.joins = recipe, device, joins
+        self.precision = recipe.precision_on(device)
         self.size = recipe.loss.adversarial_frames * samples_per_frame
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.run.seed + 1)
@@ -49,7 +50,7 @@ class Judges:
         """Adds to their gradients a share of a batch's; returns their loss."""
         # NOTE: the sound is made in float32, or it would be judged by what bfloat16 rounds off; the
         # discriminators judge alike in bfloat16, in half the time.
-        with computing_in(self.device, self.recipe.precision):
+        with computing_in(self.device, self.precision):
             judged = self.members.loss(made, real)
         (judged * share).backward()
         return judged.detach()
@@ -57,7 +58,7 @@ class Judges:
     def verdict(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
         """Weighted losses of who made the sound, by the discriminators as they are now."""
         self.members.requires_grad_(False)
-        with computing_in(self.device, self.recipe.precision):
+        with computing_in(self.device, self.precision):
             adversarial, matching = self.members.generator_losses(made, real)
         self.members.requires_grad_(True)
         loss = self.recipe.loss

@@ -19,6 +19,7 @@ from fireredtts2.training.codec.recipe_sections import (
     ModelRecipe,
     OptimRecipe,
 )
+from fireredtts2.training.precision import resolve_precision
 from fireredtts2.training.recipe_reading import build, read_as
 
 
@@ -49,10 +50,9 @@ class CodecRecipe:
         """The sizes that the recipe itself names."""
         return None if self.codec is None else CodecConfig.from_dict(self.codec)
 
-    @property
-    def precision(self) -> torch.dtype | None:
-        """What layers compute in; None is float32."""
-        return torch.bfloat16 if self.optim.precision == "bfloat16" else None
+    def precision_on(self, device: torch.device) -> torch.dtype | None:
+        """What layers compute in on a device; None is float32."""
+        return resolve_precision(self.optim.precision, device)
 
 
 def read_recipe(path: str | Path, changes: Sequence[str] = ()) -> CodecRecipe:

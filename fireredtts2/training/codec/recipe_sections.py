@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from fireredtts2.training.finetune.recipe import RunRecipe
+from fireredtts2.training.precision import Precision
 
 
 @dataclass(frozen=True)
@@ -128,7 +129,7 @@ class OptimRecipe:
     batches_per_step: int = 1
     clip_norm: float = 10.0
     ema_decay: float = 0.0
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Precision = "auto"
     max_bad_steps: int = 10
 
 

@@ -12,7 +12,6 @@ from torch import Tensor
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import CodecConfig
 from fireredtts2.training.codec.batches import VALIDATION, ChunkBatch, ChunkBatches
-from fireredtts2.training.codec.precision import computing_in
 from fireredtts2.training.codec.quantization import (
     Uses,
     learn_codebooks,
@@ -26,6 +25,7 @@ from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.sounds import SoundReader, Sounds
 from fireredtts2.training.codec.stage import NOISE, Judged, StepLosses, trained_of
 from fireredtts2.training.codec.training_decoders import SoundComparer, SpectrogramComparer
+from fireredtts2.training.precision import computing_in
 
 log = logging.getLogger(__name__)
 LATENT_BATCHES = 40  # of these the codebooks start
@@ -58,6 +58,7 @@ class EncoderStage:
         self, codec: RedCodec, recipe: CodecRecipe, sounds: Sounds, device: torch.device
     ) -> None:
         self.recipe, self.device = recipe, device
+        self.precision = recipe.precision_on(device)
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.run.seed)
             self.comparer = build_comparer(codec.config, recipe)
@@ -100,7 +101,7 @@ class EncoderStage:
     @torch.no_grad()
     def _latents(self, batch: ChunkBatch) -> tuple[Tensor, Tensor]:
         mel, semantic = self._features(batch)
-        with computing_in(self.device, self.recipe.precision):
+        with computing_in(self.device, self.precision):
             return self.codec.encoded(mel, semantic), batch.live.to(self.device)
 
     def losses(self, number: int, step: int, generator: torch.Generator, exact: bool) -> StepLosses:
@@ -126,7 +127,7 @@ class EncoderStage:
     def _features(self, batch: ChunkBatch) -> tuple[Tensor, Tensor]:
         """Log-mel (B, mels, 600) and the frozen encoder's features (B, 300, D) of whole chunks."""
         mel = self.codec.mel(batch.audio.to(self.device))
-        with computing_in(self.device, self.recipe.precision):
+        with computing_in(self.device, self.precision):
             return mel, self.codec.ssl(mel).float()
 
     def _forward(
@@ -146,14 +147,14 @@ class EncoderStage:
             mel = rows_from(mel.mT, start, frames, MEL_STEPS).mT
             semantic, live = wanted, (live - start.to(self.device)).clamp(max=frames)
             start = torch.zeros_like(start)
-        with computing_in(self.device, self.recipe.precision):
+        with computing_in(self.device, self.precision):
             latents = codec.encoded(mel, semantic).float().mT
         values, commitment, uses = self._quantized(latents, live, dropout_share, generator)
-        with computing_in(self.device, self.recipe.precision):
+        with computing_in(self.device, self.precision):
             features = codec.upsample(rows_from(values.mT, start, frames, 1))
             rebuilt = codec.semantic_decoder(features)
         real = batch.target.to(self.device)
-        precision = None if exact else self.recipe.precision
+        precision = None if exact else self.precision
         mel_distance, linear, made = self.comparer.compared(features.float(), real, precision)
         distance = F.mse_loss(rebuilt.float(), wanted)
         return Forward(mel_distance, linear, distance, commitment, made, real, uses)

@@ -27,6 +27,7 @@ class DecoderStage:
         self, codec: RedCodec, recipe: CodecRecipe, sounds: Sounds, device: torch.device
     ) -> None:
         self.recipe, self.device = recipe, device
+        self.precision = recipe.precision_on(device)
         self.codec = freeze(codec).to(device)
         self.loss = DecoderLosses(codec).to(device)
         self.trained = trained_of({"codec": codec})
@@ -66,7 +67,7 @@ class DecoderStage:
         places, audio = self.read(number)
         codes, real = self.codes.crops(places, self.device), audio.to(self.device)
         drawn = int(torch.randint(len(self.codebooks), (), generator=generator))
-        precision = None if exact else self.recipe.precision
+        precision = None if exact else self.precision
         codes = codes[:, : self.codebooks[drawn]]
         made = remade(self.codec, codes, real, precision, loss.takes, generator)
         return StepLosses(self.loss(made, real, loss), made.audio[: len(real)], real)

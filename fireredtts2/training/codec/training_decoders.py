@@ -14,7 +14,7 @@ from fireredtts2.config import (
     STEPS_PER_FRAME,
     DecoderConfig,
 )
-from fireredtts2.training.codec.precision import computing_in
+from fireredtts2.training.precision import computing_in
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss
 from fireredtts2.training.spectrogram_decoder import SpectrogramDecoder, Spectrograms
 

@@ -159,7 +159,7 @@ def activation_bytes(config: LLMConfig, recipe: Recipe) -> float:
     rows = recipe.data.rows_per_batch
     frames = max(1, int(rows * recipe.data.depth_fraction))
     depth_rows = frames * config.audio_num_codebooks
-    held = BYTES[recipe.optim.precision]
+    held = BYTES["float32" if recipe.optim.precision == "float32" else "bfloat16"]  # as GPUs do
     saves = recipe.optim.gradient_checkpointing
     inside = layers_bytes(config.backbone, rows, held, saves)
     inside += layers_bytes(config.decoder, depth_rows, held, saves)

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from fireredtts2.training.precision import Precision
 from fireredtts2.training.recipe_reading import build, check_ranges, read_as
 
 
@@ -92,7 +93,7 @@ class OptimRecipe:
     batches_per_step: int = 1
     clip_norm: float = 1.0
     ema_decay: float = 0.0
-    precision: Literal["bfloat16", "float32"] = "bfloat16"
+    precision: Precision = "auto"
     gradient_checkpointing: bool = False
     max_bad_steps: int = 10
     shard: bool = False

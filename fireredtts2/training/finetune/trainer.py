@@ -31,6 +31,7 @@ from fireredtts2.training.finetune.sharding import (
     wants_shards,
     whole,
 )
+from fireredtts2.training.precision import computing_in, resolve_precision
 from fireredtts2.training.schedule import average_decay
 
 VALIDATION_STEP = 2**31  # as a number for draws, beyond any step
@@ -145,8 +146,8 @@ class Trainer:
         return Pack(pack.tokens.to(device), pack.mask.to(device), pack.segment_ids.to(device))
 
     def _autocast(self) -> contextlib.AbstractContextManager:
-        wanted = self.recipe.optim.precision == "bfloat16"
-        return torch.autocast(self.device.type, dtype=torch.bfloat16, enabled=wanted)
+        precision = resolve_precision(self.recipe.optim.precision, self.device)
+        return computing_in(self.device, precision)
 
     def _update(self, factor: float) -> None:
         set_rates(self.optimizers, factor)
