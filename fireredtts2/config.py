@@ -184,16 +184,18 @@ class UpsampleConfig:
 
 
 MAX_EQUALIZER = 2.0
+MAX_PROMPT_FRAMES = 375  # 30 s
 
 
 @dataclass(frozen=True)
 class DecoderConfig:
-    """`harmonic_source`, `noise_source` and `equalizer` are ours, for small decoders.
+    """`harmonic_source`, `noise_source`, `equalizer` and `prompt_frames` are ours.
 
-    A pulse train for the voiced part, noise for what the codes leave open, and the average spectrum
-    of the speaker's clip. `noise_temperature` is how much of that noise is heard, from 0, none, to
-    1, what training heard; `equalizer` how much of what a spectrum lacks is made up for: 0 is
-    none, 1 is all of it.
+    For small decoders: a pulse train for the voiced part, noise for what the codes leave open, the
+    average spectrum of the speaker's clip, and that clip's codes, heard before each turn.
+    `noise_temperature` is how much of that noise is heard, from 0, none, to 1, what training heard;
+    `equalizer` how much of what a spectrum lacks is made up for: 0 is none, 1 is all of it;
+    `prompt_frames` how many of the clip's frames, at most, are heard: None is none.
     """
 
     embed_dim: int
@@ -205,6 +207,7 @@ class DecoderConfig:
     noise_source: bool = False
     noise_temperature: float = 1.0
     equalizer: float = 0.0
+    prompt_frames: int | None = None
 
     def __post_init__(self) -> None:
         check_heads(self.embed_dim, self.num_heads)
@@ -212,6 +215,14 @@ class DecoderConfig:
             raise ValueError(f"noise_temperature {self.noise_temperature}: must be from 0 to 1")
         if not 0 <= self.equalizer <= MAX_EQUALIZER:
             raise ValueError(f"equalizer {self.equalizer}: must be from 0 to {MAX_EQUALIZER:g}")
+        if self.prompt_frames is not None:
+            self._check_prompt_frames(self.prompt_frames)
+
+    def _check_prompt_frames(self, number: int) -> None:
+        if not 1 <= number <= MAX_PROMPT_FRAMES:
+            raise ValueError(f"prompt_frames {number}: must be from 1 to {MAX_PROMPT_FRAMES}")
+        if not self.causal:
+            raise ValueError(f"prompt_frames {number}: a decoder that is not causal hears none")
 
 
 WHISPER_LARGE_V3 = EncoderConfig(embed_dim=1280, num_layers=32, num_heads=20)

@@ -374,12 +374,40 @@ def test_an_equalised_voice_is_looked_at_once(
     monkeypatch.setattr(
         prompter.codec, "decode", lambda *args: decoded.append(args) or decode(*args)
     )
-    first, again, third = (prompter.from_voice("S1", one).gains for one in (*voices, other))
+    first, again, third = (prompter.from_voice("S1", one).timbre for one in (*voices, other))
     assert len(decoded) == 2
     assert first is again
     assert first is not None
     assert third is not None
-    assert not torch.equal(first, third)
+    assert not torch.equal(first.gains, third.gains)
+
+
+@pytest.mark.parametrize("equalizer", [0.0, 1.0])
+def test_a_voices_clip_is_heard_before_each_turn_where_the_codec_wants_it(
+    tmp_path: Path, clip: Path, equalizer: float
+):
+    """In every way to give a voice; and another turn of a random voice hears nothing."""
+    folder = write_checkpoint(tmp_path / "prompted", equalizer=equalizer, prompt_frames=4)
+    tts = FireRedTTS2(folder, device="cpu", gen_type="dialogue")
+    made = tts.make_voice("anna", clip, "What is said.")
+    gains = None
+    if equalizer:
+        assert made.spectrum is not None
+        gains = tts.codec.equalization(made.spectrum, made.codes)[None]
+    script_turns(tts.studio.engine, *[5] * 6)
+    sound = torch.from_numpy(soundfile.read(clip, dtype="float32")[0].T)
+    before = Segment("S1", "What is said.", sound, soundfile.info(clip).samplerate)
+    spoken = [
+        *tts.say("Hello.", made, seed=1).turns,
+        *tts.dialogue(SCRIPT, voices={"S1": made, "S2": made}, seed=1).turns,
+        *collect(tts.stream("Go on.", "S1", [before], seed=1)).turns,
+    ]
+    assert len(spoken) == 4
+    for turn in spoken:
+        expected = tts.codec.decode(turn.codes[None], gains, made.codes[None, :, -4:])[0]
+        assert (turn.audio - expected).abs().max() < 1e-5
+    (random,) = tts.say("Hello.", seed=1).turns
+    assert (random.audio - tts.codec.decode(random.codes[None])[0]).abs().max() < 1e-5
 
 
 def test_a_checkpoint_may_have_a_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -49,6 +49,7 @@ def codec_config(
     harmonic_source: bool = False,
     noise_source: bool = False,
     equalizer: float = 0.0,
+    prompt_frames: int | None = None,
 ) -> CodecConfig:
     return CodecConfig.from_dict(
         {
@@ -73,6 +74,7 @@ def codec_config(
                 "harmonic_source": harmonic_source,
                 "noise_source": noise_source,
                 "equalizer": equalizer,
+                "prompt_frames": prompt_frames,
             },
         }
     )  # fmt: skip
@@ -94,10 +96,11 @@ def codec(
     harmonic_source: bool = False,
     noise_source: bool = False,
     equalizer: float = 0.0,
+    prompt_frames: int | None = None,
 ) -> RedCodec:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        config = codec_config(causal, harmonic_source, noise_source, equalizer)
+        config = codec_config(causal, harmonic_source, noise_source, equalizer, prompt_frames)
         return RedCodec(config).eval()
 
 
@@ -162,10 +165,12 @@ def scripted_engine(
     max_waiting: int = 1_000,
     runs_ahead: bool | None = None,
     equalizer: float = 0.0,
+    prompt_frames: int | None = None,
 ) -> Engine:
     runner = ScriptedRunner(llm(), num_slots, max_rows)
     runner.lengths.extend(lengths)
-    codec_runner = CodecRunner(codec(causal=causal, equalizer=equalizer), num_slots)
+    sounds = codec(causal=causal, equalizer=equalizer, prompt_frames=prompt_frames)
+    codec_runner = CodecRunner(sounds, num_slots)
     ahead = RUNS_AHEAD if runs_ahead is None else runs_ahead
     return Engine(runner, codec_runner, max_waiting, ahead)
 
@@ -179,9 +184,11 @@ def script_turns(engine: Engine, *lengths: int | None) -> ScriptedRunner:
     return runner
 
 
-def write_checkpoint(folder: Path, seed: int = 0, equalizer: float = 0.0) -> Path:
+def write_checkpoint(
+    folder: Path, seed: int = 0, equalizer: float = 0.0, prompt_frames: int | None = None
+) -> Path:
     """A whole checkpoint folder, as small as can be."""
-    sounds = codec(seed, equalizer=equalizer)
+    sounds = codec(seed, equalizer=equalizer, prompt_frames=prompt_frames)
     folder.mkdir(parents=True, exist_ok=True)
     _write_json(folder / "config_llm.json", {"llm_models": dataclasses.asdict(llm_config())})
     _write_json(folder / "config_codec.json", {"codec": dataclasses.asdict(sounds.config)})

@@ -17,6 +17,7 @@ from fireredtts2.codec.precision import exact_convolutions
 from fireredtts2.codec.resampling import ResidualDownConv, UpConv
 from fireredtts2.codec.rvq import ResidualVQ
 from fireredtts2.codec.state import DecoderState
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.config import (
     ENCODE_CHUNK_S,
     INPUT_RATE_HZ,
@@ -128,13 +129,22 @@ class RedCodec(nn.Module):
 
     @exact_convolutions
     @torch.inference_mode()
-    def decode(self, codes: Tensor, gains: Tensor | None = None) -> Tensor:
+    def decode(
+        self, codes: Tensor, gains: Tensor | None = None, prompt: Tensor | None = None
+    ) -> Tensor:
         """Decodes whole clips: codes (B, q <= Q, T) to audio (B, 1920 * T) at 24 kHz.
 
-        `gains` (B, bins) are each voice's, from `equalization`; None for none.
+        Args:
+            codes: of the clips.
+            gains: (B, bins), each voice's, from `equalization`; None for none.
+            prompt: (B, q, P) codes of each speaker that are heard before; None for none.
         """
         self._check_codes(codes)
-        return self.acoustic_decoder(self._upsampled(codes), gains)
+        if prompt is None:
+            return self.acoustic_decoder(self._upsampled(codes), gains)
+        self._check_codes(prompt)
+        joined = self._upsampled(torch.cat([prompt, codes], dim=2))
+        return self.acoustic_decoder(joined, gains, prompt.shape[2] * STEPS_PER_FRAME)
 
     @torch.inference_mode()
     def spectrum(self, audio: Tensor) -> Tensor | None:
@@ -173,12 +183,36 @@ class RedCodec(nn.Module):
         num_bins = self.acoustic_decoder.isift.istft.num_bins
         return gains_between(made, spectrum.to(made.device), strength, num_bins)
 
+    @torch.inference_mode()
+    def timbre(self, codes: Tensor, spectrum: Tensor | None) -> Timbre | None:
+        """What a voice is decoded with; None where this codec wants to know nothing of it.
+
+        Args:
+            codes: (q, T) of its clip, as many codebooks as will be decoded.
+            spectrum: (num_mels,) of its clip, from `spectrum`; None where it is not known.
+
+        Raises:
+            ValueError: as for `equalization`.
+        """
+        gains = None if spectrum is None else self.equalization(spectrum, codes)
+        num_heard = self.config.acoustic_decoder.prompt_frames
+        # NOTE: the clip's end, since what is heard next goes on from there.
+        prompt = None if num_heard is None else codes[:, -num_heard:]
+        return None if gains is None and prompt is None else Timbre(gains, prompt)
+
     def initial_state(self, batch: int, max_frames: int) -> DecoderState:
         """A fresh streaming state for `batch` rows of at most `max_frames` frames.
 
         Its `gains` may be filled with what `equalization` gives.
         """
         return self.acoustic_decoder.initial_state(batch, max_frames * STEPS_PER_FRAME)
+
+    @exact_convolutions
+    @torch.inference_mode()
+    def hear(self, prompt: Tensor, state: DecoderState) -> None:
+        """Lets fresh rows hear a prompt (B, q, P), of which no sound is made; see `Timbre`."""
+        self._check_codes(prompt)
+        self.acoustic_decoder.hear(self._upsampled(prompt), state)
 
     @exact_convolutions
     @torch.inference_mode()
@@ -216,7 +250,7 @@ class RedCodec(nn.Module):
             (B, n): n = 1920 * t, less 360 in the first chunk, and 360 more in the last.
         """
         trim = self.acoustic_decoder.isift.istft.trim_samples
-        first = state.live == 0
+        first = bool((state.sound_steps == 0).all())
         audio = self.decode_steps(codes, state)
         if last:
             audio = torch.cat([audio, self.acoustic_decoder.flush(state)[:, :trim]], dim=1)

@@ -182,6 +182,7 @@ class AcousticDecoder(nn.Module):
         convs = [INPUT_KERNEL - 1] + [RESIDUAL_KERNEL - 1] * 8
         return DecoderState(
             steps=torch.zeros(batch, dtype=torch.long, device=weight.device),
+            prompt_steps=torch.zeros(batch, dtype=torch.long, device=weight.device),
             upsample=[TailState(zeros(dim, up.tail_steps)) for up in self._upsamples()],
             convolutions=[TailState(zeros(dim, steps)) for steps in convs],
             attention=[
@@ -224,26 +225,40 @@ class AcousticDecoder(nn.Module):
             x = x + self.noise.into_backbone(noise)
         return self.backbone(x, state)
 
+    def hear(self, x: Tensor, state: DecoderState) -> None:
+        """Takes in whole frames before all others, of which no sound is made: a prompt's."""
+        num_steps = 2 * x.shape[1]
+        self.hidden(x, state, self.noise_from(state.steps, num_steps))
+        state.advance(num_steps)
+        state.prompt_steps += num_steps
+
     def stream(self, x: Tensor, state: DecoderState) -> Tensor:
         """Adds whole frames; returns the samples they complete, 480 * T, untrimmed."""
         num_steps = 2 * x.shape[1]
         noise = self.noise_from(state.steps, num_steps)
         hidden = self.hidden(x, state, noise)
         spectrum = equalized(self._spectrum(hidden, state.source, noise=noise), state.gains)
-        audio = self.isift.istft(spectrum, state.overlap, state.steps)
-        state.steps += num_steps
-        state.live += num_steps
+        audio = self.isift.istft(spectrum, state.overlap, state.sound_steps)
+        state.advance(num_steps)
         return audio
 
     def flush(self, state: DecoderState) -> Tensor:
         """The samples still open after the last frame, untrimmed."""
-        return self.isift.istft.flush(state.overlap, state.steps)
+        return self.isift.istft.flush(state.overlap, state.sound_steps)
 
-    def forward(self, x: Tensor, gains: Tensor | None = None) -> Tensor:
-        """The whole clip at once; `gains` (B, bins) of an equaliser's, None for none."""
+    def forward(self, x: Tensor, gains: Tensor | None = None, prompt_steps: int = 0) -> Tensor:
+        """The whole clip at once.
+
+        Args:
+            x: (B, T at 50 Hz, D).
+            gains: (B, bins) of an equaliser's, None for none.
+            prompt_steps: so many steps (100 Hz) come before the clip, and no sound is made of them.
+        """
         start = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         noise = self.noise_from(start, 2 * x.shape[1])
-        return self.audio(self.hidden(x, None, noise), noise=noise, gains=gains)
+        hidden = self.hidden(x, None, noise)[:, prompt_steps:]
+        noise = None if noise is None else noise[:, prompt_steps:]
+        return self.audio(hidden, noise=noise, gains=gains)
 
     def audio(
         self,

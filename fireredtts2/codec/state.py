@@ -102,12 +102,14 @@ class DecoderState:
 
     Attributes:
         steps: (B,) int64, decoder steps (100 Hz) that each row has taken.
+        prompt_steps: (B,) int64, how many of these were a prompt's, of which no sound is made.
         gains: (B, bins) of each row's equaliser, 1 where nothing is to be changed; None where the
             decoder has none.
         live: no row has taken more steps than this; bounds the attended length on the host.
     """
 
     steps: Tensor
+    prompt_steps: Tensor
     upsample: list[TailState]
     convolutions: list[TailState]
     attention: list[AttentionState]
@@ -121,10 +123,20 @@ class DecoderState:
         """Steps that a row can hold."""
         return self.attention[0].keys.shape[2] if self.attention else 2**62
 
+    @property
+    def sound_steps(self) -> Tensor:
+        """(B,) int64: those of the steps that sound was made of."""
+        return self.steps - self.prompt_steps
+
+    def advance(self, num_steps: int) -> None:
+        """Counts steps that all rows have taken."""
+        self.steps += num_steps
+        self.live += num_steps
+
     def reset(self, row: int) -> None:
         """Makes one row fresh; the others go on undisturbed."""
         # Keys and values need no clearing: a step sees only positions its row has written.
-        self.steps[row] = 0
+        self.steps[row] = self.prompt_steps[row] = 0
         for tail in [*self.upsample, *self.convolutions, self.overlap]:
             tail.reset(row)
         if self.source is not None:
@@ -146,6 +158,7 @@ class DecoderState:
             index = slice(rows[0], rows[0] + len(rows))
         return DecoderState(
             steps=torch.tensor(steps, device=self.steps.device),
+            prompt_steps=self.prompt_steps[index],
             upsample=[tail.select(index) for tail in self.upsample],
             convolutions=[tail.select(index) for tail in self.convolutions],
             attention=[layer.select(index) for layer in self.attention],
@@ -154,6 +167,19 @@ class DecoderState:
             gains=None if self.gains is None else self.gains[index],
             live=max(steps),
         )
+
+    def load(self, row: int, prompted: DecoderState) -> None:
+        """Makes one row stand where a state of a single row does that has heard a prompt only."""
+        self.reset(row)
+        num_steps = int(prompted.steps)
+        self.steps[row] = self.prompt_steps[row] = num_steps
+        ours, theirs = ([*s.upsample, *s.convolutions] for s in (self, prompted))
+        for own, other in zip(ours, theirs, strict=True):
+            own.tail[row] = other.tail[0]
+        for layer, heard in zip(self.attention, prompted.attention, strict=True):
+            layer.keys[row, :, :num_steps] = heard.keys[0, :, :num_steps]
+            layer.values[row, :, :num_steps] = heard.values[0, :, :num_steps]
+        self.live = int(self.steps.max())
 
     def grow(self, capacity: int) -> None:
         """Makes room for so many steps in every row; what rows hold stays."""

@@ -10,10 +10,14 @@ from torch import Tensor
 
 from fireredtts2.codec.codec import RedCodec
 from fireredtts2.codec.state import DecoderState
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.config import STEPS_PER_FRAME
 
 #: The state's room grows in steps of so many frames (20 s), for all slots at once.
 GROWTH_FRAMES = 250
+#: Prompts of which is kept what the decoder is once it has heard them: in the embedded model 3 MB
+#: each, and a twentieth of a second that every turn would begin with.
+KEPT_PROMPTS = 16
 
 
 class CodecRunner:
@@ -38,24 +42,40 @@ class CodecRunner:
         self._steps = [0] * num_slots  # that each slot has decoded
         self._kept: list[list[Tensor]] = [[] for _ in range(num_slots)]
         self._gains: list[Tensor | None] = [None] * num_slots  # (bins,) each
+        self._begun: list[int] = [0] * num_slots  # steps where each slot's sound begins
+        self._prompted: dict[bytes, DecoderState] = {}  # of one row each, by the prompt's codes
 
-    def start(self, slot: int, max_frames: int, gains: Tensor | None = None) -> None:
-        """Makes a slot fresh for a clip of at most `max_frames` frames.
-
-        `gains` (bins,) are the codec's equaliser's for the speaker's voice; None for none.
-        """
-        self._kept[slot], self._gains[slot] = [], gains
+    def start(self, slot: int, max_frames: int, timbre: Timbre | None = None) -> None:
+        """Makes a slot fresh for a clip of at most `max_frames` frames, in a voice's timbre."""
+        timbre = timbre or Timbre()
+        self._kept[slot], self._gains[slot] = [], timbre.gains
         if not self.can_stream:
             return
-        room = -(-max_frames // GROWTH_FRAMES) * GROWTH_FRAMES
+        num_heard = 0 if timbre.prompt is None else timbre.prompt.shape[1]
+        room = -(-(num_heard + max_frames) // GROWTH_FRAMES) * GROWTH_FRAMES
         with self._own_stream():
             if self._state is None:
                 self._state = self.codec.initial_state(self._num_slots, room)
             self._state.grow(room * STEPS_PER_FRAME)
             self._state.reset(slot)
-            if gains is not None and self._state.gains is not None:
-                self._state.gains[slot] = gains.to(self._device)
-        self._steps[slot] = 0
+            if timbre.prompt is not None:
+                self._state.load(slot, self._having_heard(timbre.prompt))
+            if timbre.gains is not None and self._state.gains is not None:
+                self._state.gains[slot] = timbre.gains.to(self._device)
+        self._steps[slot] = self._begun[slot] = num_heard * STEPS_PER_FRAME
+
+    def _having_heard(self, prompt: Tensor) -> DecoderState:
+        """A state of one row that has heard a prompt (Q, P)."""
+        # NOTE: kept, for a voice speaks many turns, and takes of each.
+        key = prompt.cpu().numpy().tobytes()
+        state = self._prompted.pop(key, None)
+        if state is None:
+            state = self.codec.initial_state(1, prompt.shape[1])
+            self.codec.hear(prompt[None].to(self._device), state)
+        self._prompted[key] = state  # as the newest
+        if len(self._prompted) > KEPT_PROMPTS:
+            del self._prompted[next(iter(self._prompted))]
+        return state
 
     def decode(self, slots: Sequence[int], codes: Tensor) -> list[Tensor]:
         """Adds frames to some slots.
@@ -71,21 +91,21 @@ class CodecRunner:
             for slot, own in zip(slots, codes, strict=True):
                 self._kept[slot].append(own)
             return [torch.zeros(0)] * len(slots)
-        begun = [self._steps[slot] for slot in slots]
+        starts = [self._steps[slot] == self._begun[slot] for slot in slots]
         with self._own_stream():
-            state = self._state.select(slots, begun)
+            state = self._state.select(slots, [self._steps[slot] for slot in slots])
             # NOTE: waits for this stream alone; the next frame runs on another meanwhile.
             audio = self.codec.decode_steps(codes.to(self._device), state).cpu()
         for slot in slots:
             self._steps[slot] += codes.shape[2] * STEPS_PER_FRAME
         # The result runs late by the part of the window that lies before the first frame.
-        pairs = zip(audio, begun, strict=True)
-        return [own if steps else own[self._trim :] for own, steps in pairs]
+        pairs = zip(audio, starts, strict=True)
+        return [own[self._trim :] if is_start else own for own, is_start in pairs]
 
     def finish(self, slot: int) -> Tensor:
         """The audio still open after the last frame, (n,) on the CPU."""
         if self._state is not None:
-            if self._steps[slot] == 0:
+            if self._steps[slot] == self._begun[slot]:
                 return torch.zeros(0)
             with self._own_stream():
                 state = self._state.select([slot], [self._steps[slot]])

@@ -140,7 +140,7 @@ class Engine:
                     request.seed,
                     request.adapter,
                 )
-                self.codec_runner.start(slot.index, request.max_frames, request.gains)
+                self.codec_runner.start(slot.index, request.max_frames, request.timbre)
                 slot.is_begun = True
             self._borrow()  # before another job gets the slot that lends
 

@@ -12,6 +12,7 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.llm.prompt import Rows, audio_rows
 from fireredtts2.llm.sampling import SamplingParams
@@ -62,7 +63,7 @@ class Request:
         seed: of this request's own random stream.
         max_frames: the end is forced here.
         unspoken_frames: frames at the start that are made but not decoded.
-        gains: (bins,) of the codec's equaliser, for the speaker's voice; None for none.
+        timbre: what the codec decodes the speaker's voice with; None where nothing is known of it.
         priority: a higher one is seated first; who waits long rises.
         chunk_frames: the most frames that are decoded at once. Long chunks cost less: in the
             embedded model a frame in a chunk of 16 takes a fifth of one alone, in one of 4 two
@@ -81,7 +82,7 @@ class Request:
     seed: int
     max_frames: int
     unspoken_frames: int = 0
-    gains: Tensor | None = None
+    timbre: Timbre | None = None
     priority: int = 0
     chunk_frames: int = LIVE_CHUNK_FRAMES
     max_unread_s: float | None = None

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor
 
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.config import (
     MONOLOGUE_MIN_FRAMES,
     MONOLOGUE_PROMPT_CUT_ROWS,
@@ -26,7 +27,7 @@ class SingleSegment:
         layout: makes the rows.
         before: segments before it.
         codes: the audio (Q, T) to go on from; with none, the segment begins at its beginning.
-        gains: as in `Spoken`, of that audio.
+        timbre: as in `Spoken`, of that audio.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class SingleSegment:
         layout: Layout,
         before: Sequence[Spoken],
         codes: Tensor | None,
-        gains: Tensor | None = None,
+        timbre: Timbre | None = None,
     ) -> None:
         if codes is not None and codes.shape[1] <= CUT_FRAMES:
             raise ValueError(
@@ -42,7 +43,7 @@ class SingleSegment:
             )
         self.layout = layout
         self._before = before
-        self._codes, self._gains = codes, gains
+        self._codes, self._timbre = codes, timbre
 
     @property
     def unspoken_frames(self) -> int:
@@ -66,9 +67,9 @@ class SingleSegment:
         cut = self._codes[:, :-CUT_FRAMES]
         return self.layout.blocks(before, self.layout.spoken(speaker, text, cut))
 
-    def gains(self, speaker: str) -> Tensor | None:
+    def timbre(self, speaker: str) -> Timbre | None:
         """Of the audio, whose speaker goes on."""
-        return self._gains
+        return self._timbre
 
     def add(self, segment: Spoken) -> None:
         """Nothing follows."""
@@ -115,9 +116,9 @@ class Continuation:
     def _open(self, text: str) -> str:
         return text.rstrip(f" {PUNCTUATION}") if self._reads_units else text[:-1]
 
-    def gains(self, speaker: str) -> Tensor | None:
+    def timbre(self, speaker: str) -> Timbre | None:
         """As of the segment."""
-        return self._segment.gains(speaker)
+        return self._segment.timbre(speaker)
 
     def add(self, segment: Spoken) -> None:
         """A first piece in a random voice becomes the prompt of the others."""
@@ -128,4 +129,4 @@ class Continuation:
     def _segment(self) -> SingleSegment:
         if self._prompt is None:
             return SingleSegment(self.layout, [], None)
-        return SingleSegment(self.layout, [], self._prompt.codes, self._prompt.gains)
+        return SingleSegment(self.layout, [], self._prompt.codes, self._prompt.timbre)

@@ -8,6 +8,7 @@ from typing import Protocol
 
 from torch import Tensor
 
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.config import MAX_CONTEXT_ROWS
 from fireredtts2.engine.request import Block
 from fireredtts2.llm.prompt import Rows
@@ -24,13 +25,13 @@ class Spoken:
         speaker: "S1" to "S4".
         text: as the model reads it.
         codes: (Q, T).
-        gains: (bins,) of the codec's equaliser, for this voice; None for none.
+        timbre: what the codec decodes this voice with; None where nothing is known of it.
     """
 
     speaker: str
     text: str
     codes: Tensor
-    gains: Tensor | None = None
+    timbre: Timbre | None = None
 
 
 class Context(Protocol):
@@ -42,7 +43,7 @@ class Context(Protocol):
     def min_frames(self) -> int: ...
     def check(self, speaker: str, text: str, max_frames: int) -> None: ...
     def blocks(self, speaker: str, text: str, max_frames: int) -> list[Block]: ...
-    def gains(self, speaker: str) -> Tensor | None: ...
+    def timbre(self, speaker: str) -> Timbre | None: ...
     def add(self, segment: Spoken) -> None: ...
 
 
@@ -75,7 +76,7 @@ class Conversation:
         self.trained_rows = trained_rows
         self._prompts: list[Rows] = []
         self._turns: list[Rows] = []
-        self._equalized: dict[str, Spoken] = {}  # of each speaker the longest prompt with gains
+        self._known: dict[str, Spoken] = {}  # of each speaker the longest prompt with a timbre
         for prompt in prompts:
             self.add_prompt(prompt)
 
@@ -92,19 +93,19 @@ class Conversation:
     def add_prompt(self, prompt: Spoken) -> None:
         """One more voice, or segment, that stays."""
         self._prompts.append(self._rows(prompt))
-        held = self._equalized.get(prompt.speaker)
+        held = self._known.get(prompt.speaker)
         is_longer = held is None or held.codes.shape[1] < prompt.codes.shape[1]
-        if prompt.gains is not None and is_longer:
-            self._equalized[prompt.speaker] = prompt
+        if prompt.timbre is not None and is_longer:
+            self._known[prompt.speaker] = prompt
 
     def drop_last(self) -> None:
         """Takes the newest turn back; nothing happens where none is in the window."""
         if self._turns:
             self._turns.pop()
 
-    def gains(self, speaker: str) -> Tensor | None:
-        """The equaliser's for a speaker, (bins,), by the longest prompt; None for none."""
-        return self._equalized[speaker].gains if speaker in self._equalized else None
+    def timbre(self, speaker: str) -> Timbre | None:
+        """A speaker's, by the longest prompt; None for none."""
+        return self._known[speaker].timbre if speaker in self._known else None
 
     def check(self, speaker: str, text: str, max_frames: int) -> None:
         """Raises ValueError where the turn could not be spoken, whatever is said before it."""

@@ -13,6 +13,7 @@ from torch import Tensor
 from fireredtts2.audio import AudioSource, check_prompt, read_prompt, resample
 from fireredtts2.checkpoint import CheckpointFolder, codec_fingerprint
 from fireredtts2.codec.codec import RedCodec
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.engine.loading import load_codec
 from fireredtts2.narration.conversation import Spoken
@@ -25,7 +26,7 @@ from fireredtts2.voices import Voice, VoiceLibrary, user_voices_path
 TAG = re.compile(r"\s*\[([^\]\[]*)\]")
 
 VoiceLike = str | Voice
-KNOWN_GAINS = 64  # voices whose equaliser is kept, 2 kB each
+KNOWN_TIMBRES = 64  # of voices; an equaliser has 2 kB
 
 
 def speaker_name(speaker: str) -> str:
@@ -74,7 +75,7 @@ class Prompter:
     num_codebooks: int
     library: VoiceLibrary
     frontend: TextFrontend
-    _known_gains: dict[bytes, Tensor | None] = field(default_factory=dict, repr=False)
+    _known_timbres: dict[bytes, Timbre | None] = field(default_factory=dict, repr=False)
 
     @classmethod
     def from_checkpoint(cls, folder: CheckpointFolder, device: torch.device) -> Prompter:
@@ -139,18 +140,21 @@ class Prompter:
         spectrum = self.codec.spectrum(audio.float().to(self._device))
         return None if spectrum is None else spectrum.cpu()
 
-    def gains(self, codes: Tensor, spectrum: Tensor | None) -> Tensor | None:
-        """The equaliser's (bins,) for a voice of a clip; None for a codec, or a voice, without."""
-        if spectrum is None:
-            return None
-        heard = codes[: self.num_codebooks]
-        key = heard.numpy().tobytes() + spectrum.numpy().tobytes()
-        # NOTE: kept, for a clip is decoded to know them, and a voice speaks many times.
-        if key not in self._known_gains:
-            while len(self._known_gains) >= KNOWN_GAINS:
-                self._known_gains.pop(next(iter(self._known_gains)), None)
-            self._known_gains[key] = self.codec.equalization(spectrum, heard.to(self._device))
-        return self._known_gains[key]
+    def timbre(self, codes: Tensor, spectrum: Tensor | None) -> Timbre | None:
+        """What a clip's voice is decoded with; see `RedCodec.timbre`.
+
+        Args:
+            codes: (Q, T) of the clip.
+            spectrum: (num_mels,) of the clip; None where it is not known.
+        """
+        heard = codes[: self.num_codebooks].contiguous()
+        key = heard.numpy().tobytes() + (b"" if spectrum is None else spectrum.numpy().tobytes())
+        # NOTE: kept, for a clip is decoded to know its gains, and a voice speaks many times.
+        if key not in self._known_timbres:
+            while len(self._known_timbres) >= KNOWN_TIMBRES:
+                self._known_timbres.pop(next(iter(self._known_timbres)), None)
+            self._known_timbres[key] = self.codec.timbre(heard.to(self._device), spectrum)
+        return self._known_timbres[key]
 
     def voice(self, voice: VoiceLike) -> Voice:
         """The voice of this name, or this voice, checked."""
@@ -176,8 +180,8 @@ class Prompter:
         """A voice as what `speaker` said before."""
         chosen = self.voice(voice)
         text = self.frontend.prepare(chosen.text)
-        gains = self.gains(chosen.codes, chosen.spectrum)
-        return Spoken(speaker_name(speaker), text, chosen.codes, gains)
+        timbre = self.timbre(chosen.codes, chosen.spectrum)
+        return Spoken(speaker_name(speaker), text, chosen.codes, timbre)
 
     def from_cast(
         self,
@@ -244,7 +248,7 @@ class Prompter:
 
     def from_segment(self, segment: Segment | Turn) -> Spoken:
         """A segment of a caller's own context."""
-        codes, gains = segment.codes, None
+        codes, spectrum = segment.codes, None
         if codes is None:
             if segment.audio is None or not segment.text.strip():
                 raise ValueError(f"a segment of {segment.speaker} needs its text and its audio")
@@ -259,10 +263,12 @@ class Prompter:
             audio = resample(mono, rate_hz, INPUT_RATE_HZ)
             check_prompt(audio, name=f"segment of {segment.speaker}")
             codes = self.encode(audio)
-            gains = self.gains(codes, self.spectrum(audio))
+            spectrum = self.spectrum(audio)
         elif codes.ndim != 2 or codes.shape[0] < self.num_codebooks:
             raise ValueError(
                 f"codes of shape {tuple(codes.shape)}; expected ({self.num_codebooks}, frames)"
             )
         text = self.frontend.prepare(segment.text)
-        return Spoken(speaker_name(segment.speaker), text, codes.to(torch.int64), gains)
+        codes = codes.to(torch.int64)
+        timbre = self.timbre(codes.cpu(), spectrum)
+        return Spoken(speaker_name(segment.speaker), text, codes, timbre)

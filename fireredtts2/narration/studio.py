@@ -300,8 +300,8 @@ class Studio:
         spoken = [self.prompter.from_segment(segment) for segment in before]
         line = self._typesetter.single(last.speaker, last.text)
         layout = self._layout_of(direction.options)
-        codes, gains = (goes_on.codes, goes_on.gains) if goes_on else (None, None)
-        return self._narrate([line], SingleSegment(layout, spoken, codes, gains), direction)
+        codes, timbre = (goes_on.codes, goes_on.timbre) if goes_on else (None, None)
+        return self._narrate([line], SingleSegment(layout, spoken, codes, timbre), direction)
 
     def _layout_of(self, options: Options) -> Layout:
         return replace(self._layout, adapter=options.adapter)

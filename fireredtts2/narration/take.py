@@ -102,7 +102,7 @@ class Take:
         self._path = path
         self._min_frames = context.min_frames
         self._unspoken_frames = context.unspoken_frames
-        self._gains = context.gains(speaker)
+        self._timbre = context.timbre(speaker)
         self._max_frames = frame_limit(text, options, pace)
         self._fewest_frames = pace.min_frames(text)
         self._asked: Request | None = None  # of the last attempt
@@ -199,7 +199,7 @@ class Take:
             seed=self._options.seed_of(*self._path, attempt),
             max_frames=self._max_frames,
             unspoken_frames=self._unspoken_frames,
-            gains=self._gains,
+            timbre=self._timbre,
             chunk_frames=chunk_frames,
             priority=self._priority,
         )

@@ -7,11 +7,9 @@ most (paper, section 2.1: perceptual loss in the last steps).
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -20,16 +18,13 @@ from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.training.bad_steps import MAX_BAD_STEPS, BadSteps, step_if_finite
 from fireredtts2.training.codec.adversarial import Remade, remade, windows
 from fireredtts2.training.codec.decoder_losses import DecoderLosses
-from fireredtts2.training.corpus import is_held_out, open_samples, read_codes, read_index, sound
+from fireredtts2.training.codes_data import CROP_FRAMES, CodesData
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.precision import CPU, computing_quickly, resolve_precision
 from fireredtts2.training.run import run
 from fireredtts2.training.schedule import average_decay, trapezoid
 from fireredtts2.training.speaker_net import VoiceLoss
 
-# Crops of several lengths: the decoder attends to all it has heard of a turn, so it must know long
-# turns as well as short ones.
-CROP_FRAMES = (12, 20, 40, 75, 120)
 MAX_NORM = 10.0
 AVERAGE_DECAY = 0.99
 
@@ -53,6 +48,7 @@ class DecoderTrainConfig:
     loud_weight: float = 0.0  # of magnitudes, in which loud bands weigh most
     content_weight: float = 0.0  # of what Whisper hears; see `ContentLoss`
     voice_weight: float = 0.0  # of what tells speakers apart; see `VoiceLoss`
+    prompt_share: float = 0.0  # of the steps: in these the speaker is heard before, see `CodesData`
     takes: int = 1  # 2 where the decoder has a noise source: see `spectral_losses.energy_distance`
     # NOTE: both are of means over all discriminators and layers, where others take sums.
     adversarial_weight: float = 4.0
@@ -60,57 +56,6 @@ class DecoderTrainConfig:
     max_seconds: float = float("inf")
     save_every: int = 50
     seed: int = 0
-
-
-class CodesData:
-    """Clips with their codes and their sound."""
-
-    def __init__(self, work: Path, held_out: bool = False, below: int = 2**62) -> None:
-        """Those that are held out or those that are not, with ids below a bound."""
-        self.rows = read_index(work)
-        self.samples = open_samples(work)
-        self.items = [
-            item
-            for item in read_codes(work)
-            if is_held_out(item[0]) == held_out and item[0] < below
-        ]
-
-    def batches(self, frames_per_step: int, seed: int) -> Iterator[tuple[Tensor, Tensor]]:
-        """Endless (codes (B, Q, t), audio (B, 1920 * t)); B * t is near `frames_per_step`.
-
-        Raises:
-            ValueError: no clip is as long as the shortest crop.
-        """
-        rng = np.random.default_rng(seed)
-        longest = max((codes.shape[1] for _, codes in self.items), default=0)
-        lengths = [frames for frames in CROP_FRAMES if frames <= longest]
-        if not lengths:
-            raise ValueError(
-                f"no clip to learn from: the longest of {len(self.items)} has {longest} frames, "
-                f"crops have {min(CROP_FRAMES)} or more"
-            )
-        while True:
-            frames = int(rng.choice(lengths))
-            long_enough = [item for item in self.items if item[1].shape[1] >= frames]
-            chosen = rng.choice(len(long_enough), max(1, frames_per_step // frames))
-            crops = [self._crop(long_enough[i], frames, rng) for i in chosen]
-            yield (
-                torch.from_numpy(np.stack([codes for codes, _ in crops])).long(),
-                torch.from_numpy(np.stack([audio for _, audio in crops])),
-            )
-
-    def _crop(
-        self, item: tuple[int, np.ndarray], frames: int, rng: np.random.Generator
-    ) -> tuple[np.ndarray, np.ndarray]:
-        clip, codes = item
-        # Half of the crops begin where the clip does, as every streamed turn does.
-        first = 0 if rng.random() < 0.5 else int(rng.integers(codes.shape[1] - frames + 1))
-        row = self.rows[clip]
-        begin = first * OUTPUT_SAMPLES_PER_FRAME
-        size = frames * OUTPUT_SAMPLES_PER_FRAME
-        end = min(begin + size, row["samples"])
-        audio = sound(self.samples, row["offset"] + begin, row["offset"] + end, size)
-        return codes[:, first : first + frames], audio
 
 
 class StageTwo:
@@ -149,7 +94,7 @@ class StageTwo:
         return self.step_count >= self.config.adversarial_from_step
 
     def made(self, codes: Tensor, audio: Tensor, takes: int) -> Remade:
-        """Codes (B, Q, t) decoded, with gradients, beside what they mean, (B, 1920 * t)."""
+        """Codes (B, Q, p + t) decoded, with gradients, beside what they mean; see `remade`."""
         precision = None if self.adversarial else resolve_precision("auto", CPU)
         return remade(self.codec, codes, audio, precision, takes, self.generator)
 
@@ -243,6 +188,8 @@ def check(codec: RedCodec, config: DecoderTrainConfig) -> None:
     count = codec.config.rvq.num_quantizers
     if not config.codebooks or not all(1 <= number <= count for number in config.codebooks):
         raise ValueError(f"codebooks: {config.codebooks} given; allowed: some of 1 to {count}")
+    if not 0 <= config.prompt_share <= 1:
+        raise ValueError(f"prompt_share: {config.prompt_share:g} given; allowed: 0 to 1")
     if config.takes not in (1, 2):
         raise ValueError(f"takes: {config.takes} given; allowed: 1 or 2")
     joins = config.adversarial_from_step < config.total_steps
@@ -256,5 +203,6 @@ def check(codec: RedCodec, config: DecoderTrainConfig) -> None:
 def train(stage: StageTwo, data: CodesData, out: Path) -> None:
     """Runs to `total_steps` or `max_seconds`, saving to `out` on the way."""
     config = stage.config
-    batches = data.batches(config.frames_per_step, config.seed + stage.step_count)
+    seed = config.seed + stage.step_count
+    batches = data.batches(config.frames_per_step, seed, config.prompt_share)
     run(stage, lambda: stage.step(*next(batches)), config, out)

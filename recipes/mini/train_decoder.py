@@ -13,7 +13,8 @@ from pathlib import Path
 
 import torch
 
-from fireredtts2.training.train_decoder import CodesData, DecoderTrainConfig, StageTwo, train
+from fireredtts2.training.codes_data import CodesData
+from fireredtts2.training.train_decoder import DecoderTrainConfig, StageTwo, train
 from recipes.mini.settings import run_settings
 from recipes.mini.tokenise import frozen_codec
 from recipes.mini.train_speakers import load_voice_loss

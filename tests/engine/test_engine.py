@@ -11,6 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.engine import Engine
 from fireredtts2.engine.errors import RequestFailedError
@@ -77,13 +78,28 @@ def test_every_request_has_its_own_voices_gains(causal: bool):
     generator = torch.Generator().manual_seed(4)
     bins = codec.acoustic_decoder.isift.istft.num_bins
     voices = [0.5 + torch.rand(bins, generator=generator) for _ in range(2)] + [None]
-    asked = [request(seed=seed, gains=gains) for seed, gains in enumerate(voices)]
+    asked = [request(seed=seed, timbre=Timbre(gains)) for seed, gains in enumerate(voices)]
     heard = run(engine, *asked)
     for one, audio, gains in zip(asked, heard, voices, strict=True):
         row = None if gains is None else gains[None]
         assert (audio - codec.decode(one.codes[None], row)[0]).abs().max() < 1e-5
     plain = codec.decode(asked[0].codes[None])[0]
     assert (heard[0] - plain).abs().max() > 1e-3
+
+
+def test_every_request_hears_its_own_voices_prompt():
+    """Five in two slots: voices come again, one has no prompt, and their lengths differ."""
+    engine = scripted_engine([6, 4, 6, 5, 6], num_slots=2, prompt_frames=9)
+    codec = engine.codec_runner.codec
+    short, long = codes(3, seed=5), codes(9, seed=6)
+    voices = [short, long, None, short, long]
+    asked = [request(seed=seed, timbre=Timbre(None, own)) for seed, own in enumerate(voices)]
+    heard = run(engine, *asked)
+    for one, audio, own in zip(asked, heard, voices, strict=True):
+        expected = codec.decode(one.codes[None], prompt=None if own is None else own[None])[0]
+        assert audio.shape == expected.shape
+        assert (audio - expected).abs().max() < 1e-5
+    assert (heard[0] - codec.decode(asked[0].codes[None])[0]).abs().max() > 1e-3
 
 
 def test_parallel_requests_equal_single_ones():

@@ -5,6 +5,7 @@ import itertools
 import pytest
 import torch
 
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.engine.request import Block, Request
 from fireredtts2.llm.prompt import Rows, Segment, context_rows
 from fireredtts2.llm.sampling import SamplingParams
@@ -48,25 +49,26 @@ def test_blocks_joined_are_the_layout_of_the_specification():
     assert torch.equal(rows.mask, expected.mask)
 
 
-def test_a_speaker_is_equalized_by_the_longest_prompt_that_has_gains():
-    gains = [torch.full((4,), float(number)) for number in range(3)]
-    short, long = (Spoken("S2", "Hm.", codes(n), v) for n, v in ((3, gains[0]), (9, gains[1])))
+def test_a_speaker_sounds_as_the_longest_prompt_whose_timbre_is_known():
+    timbres = [Timbre(torch.full((4,), float(number))) for number in range(3)]
+    short, long = (Spoken("S2", "Hm.", codes(n), v) for n, v in ((3, timbres[0]), (9, timbres[1])))
     conversation = Conversation(LAYOUT, [short, long], MAX_ROWS)
-    assert conversation.gains("S1") is None
-    assert conversation.gains("S2") is gains[1]
-    conversation.add_prompt(Spoken("S2", "Longer, but without gains.", codes(30)))
-    conversation.add_prompt(Spoken("S1", "Hi.", codes(2), gains[2]))
-    conversation.add(Spoken("S3", "A turn.", codes(40), gains[0]))
-    assert conversation.gains("S2") is gains[1]
-    assert conversation.gains("S1") is gains[2]
-    assert conversation.gains("S3") is None
+    assert conversation.timbre("S1") is None
+    assert conversation.timbre("S2") is timbres[1]
+    conversation.add_prompt(Spoken("S2", "Longer, but of no known timbre.", codes(30)))
+    conversation.add_prompt(Spoken("S1", "Hi.", codes(2), timbres[2]))
+    conversation.add(Spoken("S3", "A turn.", codes(40), timbres[0]))
+    assert conversation.timbre("S2") is timbres[1]
+    assert conversation.timbre("S1") is timbres[2]
+    assert conversation.timbre("S3") is None
 
 
-def test_what_goes_on_is_equalized_as_its_prompt():
-    gains = torch.ones(4)
-    assert SingleSegment(LAYOUT, [], codes(9), gains).gains("S1") is gains
-    assert Continuation(LAYOUT, Spoken("S1", "A prompt.", codes(9), gains)).gains("S1") is gains
-    assert Continuation(LAYOUT, None).gains("S1") is None
+def test_what_goes_on_sounds_as_its_prompt():
+    timbre = Timbre(torch.ones(4))
+    prompt = Spoken("S1", "A prompt.", codes(9), timbre)
+    assert SingleSegment(LAYOUT, [], codes(9), timbre).timbre("S1") is timbre
+    assert Continuation(LAYOUT, prompt).timbre("S1") is timbre
+    assert Continuation(LAYOUT, None).timbre("S1") is None
 
 
 def test_long_conversation_slides_and_prompts_stay():

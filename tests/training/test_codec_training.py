@@ -17,7 +17,7 @@ from fireredtts2.training.corpus import is_held_out
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.spectral_losses import MultiResolutionMelLoss, energy_distance
 from fireredtts2.training.train_codec import CodecTrainConfig, StageOne, train
-from fireredtts2.training.train_decoder import CodesData, DecoderTrainConfig, StageTwo
+from fireredtts2.training.train_decoder import DecoderTrainConfig, StageTwo
 from tests import tiny
 from tests.training.test_pitch import voice
 
@@ -331,6 +331,20 @@ def test_stage_two_trains_the_decoder_alone(harmonic: bool, takes: int):
     )
 
 
+def test_of_a_prompt_only_what_it_changes_is_learnt():
+    """A prompt is heard, no sound is asked of it, and it reaches the layers that attend to it."""
+    codes, audio = sound_and_codes()
+    prompt = codes.flip(0, 2)[:, :, :3]
+    stage, other = stage_two(takes=1), stage_two(takes=1)
+    made = stage.made(torch.cat([prompt, codes], 2), audio, 1)
+    assert made.audio.shape == audio.shape
+    unprompted = other.made(codes, audio, 1)
+    assert unprompted.audio.shape == audio.shape
+    assert (made.audio - unprompted.audio).abs().max() > 1e-3
+    losses = [stage.step(torch.cat([prompt, codes], 2), audio) for _ in range(12)]
+    assert losses[-1]["mel"] < losses[0]["mel"]
+
+
 def stage_two(**changes: object) -> StageTwo:
     torch.manual_seed(0)
     values = {"adversarial_from_step": 99, "warmup_steps": 1, "total_steps": 10, "takes": 2}
@@ -395,20 +409,13 @@ def test_the_average_soon_forgets_where_it_began():
     [
         ({"codebooks": (2, 9)}, r"codebooks: \(2, 9\) given; allowed: some of 1 to 4"),
         ({"takes": 3}, "takes: 3 given; allowed: 1 or 2"),
+        ({"prompt_share": 1.5}, "prompt_share: 1.5 given; allowed: 0 to 1"),
         ({"adversarial_frames": 20, "adversarial_from_step": 1}, "at most 12"),
     ],
 )
 def test_settings_of_stage_two_that_do_not_fit_are_named(values: dict, message: str):
     with pytest.raises(ValueError, match=message):
         stage_two(**values)
-
-
-def test_clips_too_short_for_a_crop_are_named(work):
-    np.savez(work / "codes_000.npz", clip=[7], frames=[11], codes=np.zeros((4, 11), np.int16))
-    with pytest.raises(ValueError, match="longest of 1 has 11 frames"):
-        next(CodesData(work).batches(24, seed=0))
-    with pytest.raises(ValueError, match="longest of 0 has 0 frames"):
-        next(CodesData(work, below=3).batches(24, seed=0))
 
 
 def test_discriminators_learn_to_tell_noise_from_a_tone():

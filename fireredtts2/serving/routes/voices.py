@@ -92,9 +92,10 @@ def voice_routes(server: Server) -> APIRouter:
     def listen(name: str) -> Response:
         """The voice's clip, as its codes decode."""
         voice = server.voices.get(existing(name))
-        gains = server.tts.studio.prompter.gains(voice.codes, voice.spectrum)
+        timbre = server.tts.studio.prompter.timbre(voice.codes, voice.spectrum)
+        gains = None if timbre is None or timbre.gains is None else timbre.gains[None]
         codes = voice.codes[None].to(server.tts.device)
-        audio = server.tts.codec.decode(codes, None if gains is None else gains[None])[0].cpu()
+        audio = server.tts.codec.decode(codes, gains)[0].cpu()
         spool = Spool()
         with AudioStreamWriter("wav", OUTPUT_RATE_HZ, spool) as writer:  # type: ignore[arg-type]
             writer.write(audio)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.codec.noise_source import PERIOD_STEPS
-from fireredtts2.config import STEPS_PER_FRAME
+from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME, STEPS_PER_FRAME
 from fireredtts2.training.excitation import excitation_loss, measure_excitation
 from fireredtts2.training.precision import computing_in
 
@@ -43,17 +43,21 @@ def remade(
     takes: int = 1,
     generator: torch.Generator | None = None,
 ) -> Remade:
-    """Codes (B, q, t) decoded as `decoded`, but excited as `real` (B, 1920 * t) is.
+    """Codes (B, q, p + t) decoded as `decoded`, but excited as `real` (B, 1920 * t) is.
 
-    So envelopes are learnt for the right pitch, and the pitch from what is measured. Where the
-    decoder has a noise source, every one of the `takes` has noise of its own, drawn by `generator`.
+    The first p frames, where there are any, are a prompt: the decoder hears them, and nothing is
+    asked of their sound. Envelopes are learnt for the right pitch, and the pitch from what is
+    measured. Where the decoder has a noise source, every one of the `takes` has noise of its own,
+    drawn by `generator`.
     """
     decoder, noise = codec.acoustic_decoder, None
+    prompt_steps = STEPS_PER_FRAME * (codes.shape[2] - real.shape[1] // OUTPUT_SAMPLES_PER_FRAME)
     if decoder.noise is not None:
         start = torch.randint(PERIOD_STEPS, (takes * len(codes),), generator=generator)
         num_steps = STEPS_PER_FRAME * codes.shape[2]
         noise = decoder.noise_from(start.to(codes.device), num_steps, temperature=1.0)
-    hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise)
+    hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise)[:, prompt_steps:]
+    noise = None if noise is None else noise[:, prompt_steps:]
     if decoder.source is None:
         return Remade(decoder.audio(hidden, None, noise), None)
     with torch.no_grad():

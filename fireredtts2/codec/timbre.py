@@ -1,0 +1,21 @@
+"""What a decoder knows of a speaker before the first frame of a turn."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class Timbre:
+    """Of one voice; `RedCodec.timbre` makes it of a clip's codes.
+
+    Attributes:
+        gains: (bins,) of the codec's equaliser; None for none.
+        prompt: (Q, P) codes of the speaker that the decoder hears first; None for none. A frame of
+            few codes leaves open who speaks, and a turn's own first frames tell it too late.
+    """
+
+    gains: Tensor | None = None
+    prompt: Tensor | None = None
