@@ -107,7 +107,9 @@ def check_same(
         for key in [only] if dot else list({**began, **goes_on}):
             old, new = began.get(key), goes_on.get(key)
             place = f"{section}.{key}"
-            if old != new and place not in may_move:
+            # What an earlier version did not know, and is off, changes nothing.
+            is_new = key not in began and not new
+            if old != new and not is_new and place not in may_move:
                 raise ValueError(
                     f"{place}: the run began with {old!r}, the recipe now says {new!r}; a resumed "
                     "run keeps it. Choose another run.out for a new run"

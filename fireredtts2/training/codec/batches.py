@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,6 +18,7 @@ from fireredtts2.config import (
     OUTPUT_RATE_HZ,
 )
 from fireredtts2.training.codec.sounds import Sound, SoundReader
+from fireredtts2.training.codes_data import PROMPT_FRAMES
 
 CHUNK_FRAMES = round(ENCODE_CHUNK_S * FRAME_RATE_HZ)
 #: As a number for draws, beyond those of any batch.
@@ -120,12 +122,30 @@ class CropPlace:
 
 
 class CropPlan:
-    """Stage two: crops of one length in a batch, drawn from the sounds by how long they are."""
+    """Stage two: crops of one length in a batch, drawn from the sounds by how long they are.
+
+    Args:
+        sounds: to draw from.
+        lengths: of crops, in frames.
+        frames_per_batch: of all crops together; those of prompts count half, since no sound is made
+            of them.
+        seed: of what is drawn.
+        prompt_share: of the batches with a prompt before each crop.
+    """
 
     def __init__(
-        self, sounds: Sequence[Sound], lengths: Sequence[int], frames_per_batch: int, seed: int
+        self,
+        sounds: Sequence[Sound],
+        lengths: Sequence[int],
+        frames_per_batch: int,
+        seed: int,
+        prompt_share: float = 0.0,
     ) -> None:
         self.frames_per_batch, self.seed = frames_per_batch, seed
+        self.prompt_share = prompt_share
+        self.of_speaker: dict[str, list[Sound]] = defaultdict(list)
+        for sound in sounds:
+            self.of_speaker[sound.speaker].append(sound)
         longest = max((sound.num_frames for sound in sounds), default=0)
         self.lengths = [frames for frames in lengths if frames <= longest]
         if sounds and not self.lengths:
@@ -145,8 +165,34 @@ class CropPlan:
         """The crops of batch `number`, from 0 on, without end."""
         rng = np.random.default_rng([self.seed, number, 2])
         frames = self.lengths[int(rng.integers(len(self.lengths)))]
-        count = max(1, self.frames_per_batch // frames)
+        count = max(1, self.frames_per_batch // (frames + self.prompt_frames(number) // 2))
         return [self._place(frames, rng) for _ in range(count)]
+
+    def prompt_frames(self, number: int) -> int:
+        """How long the prompts of batch `number` are; 0 where it has none."""
+        # NOTE: drawn apart from the crops, which are then the same without prompts.
+        rng = np.random.default_rng([self.seed, number, 3])
+        return int(rng.choice(PROMPT_FRAMES)) if rng.random() < self.prompt_share else 0
+
+    def prompts(self, number: int, crops: Sequence[CropPlace]) -> list[CropPlace]:
+        """What is heard before the crops of batch `number`: other sounds of their speakers.
+
+        Empty where the batch has none, or where one of the speakers has no sound so long.
+        """
+        frames = self.prompt_frames(number)
+        if not frames:
+            return []
+        rng = np.random.default_rng([self.seed, number, 4])
+        found = []
+        for crop in crops:
+            own = [s for s in self.of_speaker[crop.sound.speaker] if s.num_frames >= frames]
+            others = [sound for sound in own if sound.id != crop.sound.id] or own
+            if not others:
+                return []
+            sound = others[int(rng.integers(len(others)))]
+            first = int(rng.integers(sound.num_frames - frames + 1))
+            found.append(CropPlace(sound, first, frames))
+        return found
 
     def _place(self, frames: int, rng: np.random.Generator) -> CropPlace:
         bounds = self.bounds[frames]

@@ -17,6 +17,7 @@ from fireredtts2.training.codec.adversarial import decoded
 from fireredtts2.training.codec.batches import CHUNK_FRAMES
 from fireredtts2.training.codec.decoder_losses import LINEAR_WINDOWS
 from fireredtts2.training.codec.recipe import CodecRecipe
+from fireredtts2.training.codes_data import PROMPT_FRAMES
 from fireredtts2.training.content_loss import ContentLoss
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.finetune.memory import (
@@ -182,8 +183,7 @@ def _stage_one(codec: RedCodec, own: nn.Module, recipe: CodecRecipe) -> Tensor |
 
 
 def _stage_two(codec: RedCodec, own: nn.Module, recipe: CodecRecipe) -> Tensor | None:
-    frames = max(recipe.data.crop_frames)
-    rows = max(1, recipe.data.frames_per_batch // frames)
+    rows, frames = _largest_batch(recipe)
     codes = torch.zeros(rows, codec.num_codebooks, frames, dtype=torch.long)
     takes = decoded(codec, codes.repeat(recipe.loss.takes, 1, 1), None)
     made = takes[:rows]
@@ -193,3 +193,13 @@ def _stage_two(codec: RedCodec, own: nn.Module, recipe: CodecRecipe) -> Tensor |
             content = ContentLoss(codec.ssl, codec.config.ssl.num_mels)
         content.to(made.device).compared(made, torch.empty_like(made))
     return made
+
+
+def _largest_batch(recipe: CodecRecipe) -> tuple[int, int]:
+    """Rows and frames of stage two's largest batch, prompts among the frames."""
+    prompt = max(PROMPT_FRAMES) if recipe.data.prompt_share else 0
+    sizes = [
+        (max(1, recipe.data.frames_per_batch // (frames + prompt // 2)), frames + prompt)
+        for frames in recipe.data.crop_frames
+    ]
+    return max(sizes, key=lambda size: (size[0] * size[1], size[1]))

@@ -23,6 +23,7 @@ RANGES: Mapping[str, tuple[float, float]] = {
     "data.workers": (1, 256),
     "data.chunks_per_batch": (1, 4_096),
     "data.frames_per_batch": (1, 10**6),
+    "data.prompt_share": (0, 1),
     "loss.takes": (1, 2),
     "loss.dropout_share": (0, 1),
     "loss.whole_from": (0, 1),

@@ -49,6 +49,9 @@ class DataRecipe:
         crop_frames: stage one: one number, how much of each chunk is decoded; stage two: lengths of
             the crops, one of them in each batch.
         codebooks: stage two: how many the decoder gets, one of these in each batch; none is all.
+        prompt_share: stage two: of the batches in which the decoder hears the speaker before each
+            crop, as with a codec's `prompt_frames` it hears a voice's clip: in another sound of the
+            same speaker, which a manifest names, or else the name of the sound's folder.
     """
 
     source: str
@@ -62,6 +65,7 @@ class DataRecipe:
     frames_per_batch: int = 120
     crop_frames: tuple[int, ...] = (12, 20, 40, 75, 120)
     codebooks: tuple[int, ...] = ()
+    prompt_share: float = 0.0
 
 
 @dataclass(frozen=True)

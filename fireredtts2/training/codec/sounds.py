@@ -37,13 +37,14 @@ INDEX_FILE = "sounds.json"
 
 @dataclass(frozen=True)
 class Sound:
-    """Something to be heard: where, at what rate, how long."""
+    """Something to be heard: where, at what rate, how long, and by whom."""
 
     id: str
     place: AudioPlace
     rate_hz: int
     seconds: float
     is_held_out: bool
+    speaker: str
 
     @property
     def num_frames(self) -> int:
@@ -170,7 +171,13 @@ def _usable(
     kept = [recording for recording in recordings if recording.id in found.measures]
     splits = assign(kept, PrepareOptions(Path(), Path(), validation=recipe.validation))
     return tuple(
-        Sound(one.id, one.turns[0].audio, *found.measures[one.id], splits[one.id] != TRAIN)
+        Sound(
+            one.id,
+            one.turns[0].audio,
+            *found.measures[one.id],
+            is_held_out=splits[one.id] != TRAIN,
+            speaker=one.turns[0].speaker,
+        )
         for one in kept
     )
 

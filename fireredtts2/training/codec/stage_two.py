@@ -47,7 +47,11 @@ class DecoderStage:
         self.codes = CodeReader(codec, self.reader)
         data = recipe.data
         self.plan = CropPlan(
-            sounds.part(False), data.crop_frames, data.frames_per_batch, recipe.run.seed
+            sounds.part(False),
+            data.crop_frames,
+            data.frames_per_batch,
+            recipe.run.seed,
+            data.prompt_share,
         )
         longest = max(data.crop_frames)
         self.held_out = [
@@ -66,6 +70,8 @@ class DecoderStage:
         loss = self.recipe.loss
         places, audio = self.read(number)
         codes, real = self.codes.crops(places, self.device), audio.to(self.device)
+        if prompts := self.plan.prompts(number, places):
+            codes = torch.cat([self.codes.crops(prompts, self.device), codes], dim=2)
         drawn = int(torch.randint(len(self.codebooks), (), generator=generator))
         precision = None if exact else self.precision
         codes = codes[:, : self.codebooks[drawn]]

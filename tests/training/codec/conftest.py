@@ -106,7 +106,7 @@ KINDS: dict[str, Values] = {
     "two": {
         "stage": "two", "loss__adversarial_from_step": 2, "loss__discriminators_alone": 1,
         "loss__adversarial_frames": 2, "loss__adversarial_windows": 1,
-        "data__codebooks": [2, 4],
+        "data__codebooks": [2, 4], "data__prompt_share": 0.5,
     },
 }  # fmt: skip
 

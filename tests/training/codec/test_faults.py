@@ -162,6 +162,19 @@ def test_a_run_that_an_earlier_version_began_goes_on(
     assert "does not tell what is in the sounds" in caplog.text
 
 
+def test_what_an_earlier_version_did_not_know_must_be_off(values: MakeValues) -> None:
+    plain = values("two", optim__total_steps=1)
+    CodecRun(recipe_from(plain)).carry_out()
+    for path in (Path(plain["run"]["out"]) / "checkpoints").glob("*.pt"):
+        state = torch.load(path, weights_only=False)
+        del state["recipe"]["data"]["prompt_share"]
+        torch.save(state, path)
+    assert CodecRun(recipe_from(plain), resume=True).trainer.step_count == 1
+    plain["data"]["prompt_share"] = 0.5
+    with pytest.raises(ValueError, match=r"data\.prompt_share: the run began with None"):
+        CodecRun(recipe_from(plain), resume=True)
+
+
 def test_a_run_among_its_sounds_is_refused_at_once(
     values: MakeValues, sounds: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from fireredtts2.training.codec.read_ahead import ReadAhead
 from fireredtts2.training.codec.recipe_sections import DataRecipe
 from fireredtts2.training.codec.sounds import SoundReader, open_sounds
 from fireredtts2.training.codec.sources import read_sounds
+from fireredtts2.training.codes_data import PROMPT_FRAMES
 from fireredtts2.training.prepare.recordings import SourceError
 from tests.training.codec.conftest import RATE_HZ, made_sound, write_sounds
 
@@ -190,6 +191,41 @@ def test_crops_lie_inside_and_are_drawn_by_length(sounds: Path, tmp_path: Path) 
     assert crop_audio(READER, places[:1]).shape == (1, places[0].num_frames * 1920)
     with pytest.raises(ValueError, match="the longest sound has 44 frames"):
         CropPlan(found, [400], 48, seed=0)
+
+
+def test_prompts_are_other_sounds_of_the_speaker(tmp_path: Path) -> None:
+    for speaker in ("anna", "bert"):
+        write_sounds(tmp_path / "all" / speaker, count=4)  # 25 to 37 frames
+    found = open_sounds(DataRecipe(str(tmp_path / "all")), tmp_path / "out").all
+    plain = CropPlan(found, [12, 20], 48, seed=0)
+    plan = CropPlan(found, [12, 20], 48, seed=0, prompt_share=0.6)
+    lengths = set()
+    for number in range(80):
+        crops, frames = plan.places(number), plan.prompt_frames(number)
+        assert len(crops) == max(1, 48 // (crops[0].num_frames + frames // 2))
+        assert crops == plain.places(number)[: len(crops)]
+        prompts = plan.prompts(number, crops)
+        assert prompts == plan.prompts(number, crops)
+        lengths.add(frames)
+        if frames not in (12, 25):  # none, or longer than any sound
+            assert not prompts
+            continue
+        for crop, prompt in zip(crops, prompts, strict=True):
+            assert prompt.num_frames == frames
+            assert prompt.first + frames <= prompt.sound.num_frames
+            assert prompt.sound.speaker == crop.sound.speaker
+            assert prompt.sound.id != crop.sound.id
+    assert lengths == {0, *PROMPT_FRAMES}
+    assert not any(plain.prompt_frames(number) for number in range(80))
+
+
+def test_who_has_one_sound_is_prompted_by_another_part_of_it(tmp_path: Path) -> None:
+    write_sounds(tmp_path / "all" / "anna", count=1, seconds=6.0)
+    (alone,) = open_sounds(DataRecipe(str(tmp_path / "all")), tmp_path / "out").all
+    plan = CropPlan([alone], [12], 24, seed=0, prompt_share=1.0)
+    prompts = [prompt for n in range(20) for prompt in plan.prompts(n, plan.places(n))]
+    assert {prompt.sound.id for prompt in prompts} == {alone.id}
+    assert len({prompt.first for prompt in prompts}) > 1
 
 
 def test_reading_ahead_changes_nothing_and_hides_nothing() -> None:
