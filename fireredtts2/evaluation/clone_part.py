@@ -15,11 +15,11 @@ from fireredtts2.evaluation.kept_scores import array_digest
 from fireredtts2.evaluation.measures import REFERENCE
 from fireredtts2.evaluation.mel_cepstrum import warped_mcd
 from fireredtts2.evaluation.paper import with_paper
-from fireredtts2.evaluation.parts import heard_by, speech_figures, turn_row
+from fireredtts2.evaluation.parts import check_spoken, heard_by, speech_figures, turn_row
 from fireredtts2.evaluation.report import Part
 from fireredtts2.evaluation.scorer import Scorer
 from fireredtts2.evaluation.speaker import VoiceProfile
-from fireredtts2.evaluation.synthesis import REFUSED, Item, SpokenTurn, Studio
+from fireredtts2.evaluation.synthesis import Item, SpokenTurn, Studio
 from fireredtts2.voices import Voice
 
 
@@ -97,7 +97,7 @@ def clone_part(
                 "audio_reference": str(item.reference.resolve()) if item.reference else None,
             }
         )
-    _check_spoken(source, rows)
+    check_spoken(str(source.path), rows)
     figures = speech_figures(name, rows, REFERENCE)
     notes = [
         heard_by(scorer.judges),
@@ -112,12 +112,6 @@ def _check_texts(source: SetSource, items: Sequence[CloneItem], scorer: Scorer) 
     silent = [item.id for item in items if not scorer.judges.normalize(item.text).split()]
     if silent:
         raise ValueError(f"{source.path}: no word in the text of {', '.join(silent)}")
-
-
-def _check_spoken(source: SetSource, rows: Sequence[Mapping[str, Any]]) -> None:
-    """Raises ValueError where nothing of a set was spoken because the model refuses it."""
-    if all(row["error"].startswith(REFUSED) for row in rows):
-        raise ValueError(f"{source.path}: no item was spoken; the first was {rows[0]['error']}")
 
 
 def _check_references(source: SetSource, items: Sequence[CloneItem]) -> None:

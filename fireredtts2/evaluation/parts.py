@@ -14,16 +14,21 @@ from fireredtts2.evaluation.paper import with_paper
 from fireredtts2.evaluation.report import HEARD_BY, PROMPT_NOTE, Figure, Part
 from fireredtts2.evaluation.scorer import Profiles, Scorer
 from fireredtts2.evaluation.speaker import nearest_voice
-from fireredtts2.evaluation.synthesis import Item, SpokenTurn, Studio
+from fireredtts2.evaluation.synthesis import REFUSED, Item, SpokenTurn, Studio
 from fireredtts2.evaluation.turn_faults import turn_fault
 
 
 def sentences_part(
     studio: Studio, items: Sequence[Item], scorer: Scorer, profiles: Profiles
 ) -> Part:
-    """Word errors, similarity, quality and prosody of single sentences in named voices."""
+    """Word errors, similarity, quality and prosody of single sentences in named voices.
+
+    Raises:
+        ValueError: the model refuses every sentence.
+    """
     turns = [turn for item in items for turn in studio.spoken(item).turns]
     rows = [turn_row(turn, scorer.turn(turn, profiles)) for turn in turns]
+    check_spoken("sentences", rows)
     notes = [*_by_voice(rows), "", heard_by(scorer.judges), *_prompt_notes(profiles)]
     return Part("sentences", speech_figures("sentences", rows), rows, notes)
 
@@ -31,7 +36,11 @@ def sentences_part(
 def dialogue_part(
     studio: Studio, items: Sequence[Item], scorer: Scorer, profiles: Profiles
 ) -> Part:
-    """The same of turns in dialogues, and whether each turn is in its own speaker's voice."""
+    """The same of turns in dialogues, and whether each turn is in its own speaker's voice.
+
+    Raises:
+        ValueError: the model refuses every dialogue.
+    """
     rows: list[dict[str, Any]] = []
     for item in items:
         present = {name: profiles[name] for name in item.voices.values() if name in profiles}
@@ -45,18 +54,24 @@ def dialogue_part(
             # A turn that fails takes those after it along: turns of a dialogue are no items alone.
             more = {"heard_voice": heard_voice, "wrong_voice": is_wrong, "group": item.id}
             rows.append({**turn_row(turn, score), **more})
+    check_spoken("dialogue", rows)
     wrong = WRONG_VOICE.figure("dialogue", rows)
     figures = with_paper([*speech_figures("dialogue", rows), wrong], "dialogue")
     return Part("dialogue", figures, rows, [heard_by(scorer.judges), *_prompt_notes(profiles)])
 
 
 def runaways_part(studio: Studio, items: Sequence[Item]) -> Part:
-    """Turns that came back empty or far too long, of everything spoken; and turns given up."""
+    """Turns that came back empty or far too long, of everything spoken; and turns given up.
+
+    Raises:
+        ValueError: the model refuses everything.
+    """
     turns = [turn for item in items for turn in studio.spoken(item).turns]
     rows = [
         {"id": t.id, "voice": t.voice, "text": t.text, "audio": audio_path(t), **_fault(t)}
         for t in turns
     ]
+    check_spoken("runaways", rows)
     returned = sum(row["fault"] is not None for row in rows)
     given_up = sum(row["given_up"] for row in rows)
     figures = [
@@ -78,6 +93,15 @@ def turn_row(turn: SpokenTurn, score: ClipScore) -> dict[str, Any]:
         "error": turn.error,
         "audio": audio_path(turn),
     }
+
+
+def check_spoken(place: str, rows: Sequence[Mapping[str, Any]]) -> None:
+    """Raises ValueError where the model refused all: that says nothing of how it speaks.
+
+    `place` is for the message: what was to be spoken.
+    """
+    if all(row["error"].startswith(REFUSED) for row in rows):
+        raise ValueError(f"{place}: no item was spoken; the first was {rows[0]['error']}")
 
 
 def audio_path(turn: SpokenTurn) -> str | None:

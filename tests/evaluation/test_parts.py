@@ -6,10 +6,12 @@ import pytest
 
 from fireredtts2.evaluation.items import dialogue_items, sentence_items
 from fireredtts2.evaluation.measures import WER
-from fireredtts2.evaluation.parts import dialogue_part, sentences_part
+from fireredtts2.evaluation.parts import dialogue_part, runaways_part, sentences_part
 from fireredtts2.evaluation.scorer import Scorer
 from fireredtts2.evaluation.sets import load_dialogues, load_sentences
 from fireredtts2.evaluation.synthesis import Studio
+from fireredtts2.speech import Speech
+from fireredtts2.voices import Voice
 from tests.evaluation.fakes import PITCH_HZ, TEXTS, FakeTTS, fake_judges, fake_voice
 
 VOICES = sorted(PITCH_HZ)
@@ -48,3 +50,26 @@ def test_the_interval_is_over_whole_dialogues() -> None:
     assert alone == WER.figure("dialogue", ungrouped)
     widths = [high - low for low, high in (alone.interval, together.interval)]
     assert widths[1] == pytest.approx(6**0.5 * widths[0], rel=0.2)
+
+
+class RefusingTTS(FakeTTS):
+    """Refuses whatever it is given, as a model does whose voices are another codec's."""
+
+    def dialogue(self, script: list[str], voices: dict[str, Voice], *, seed: int) -> Speech:
+        raise ValueError("voice made with another codec")
+
+
+def test_a_model_that_refuses_everything_is_not_measured(tmp_path: Path) -> None:
+    """All words would count as wrong, and that says nothing of how it speaks."""
+    voices = {name: fake_voice(name) for name in VOICES}
+    studio = Studio(RefusingTTS(TEXTS), voices, tmp_path / "audio", "a model")
+    scorer = Scorer.in_folder(fake_judges(TEXTS), tmp_path / "judged")
+    sentences = sentence_items(load_sentences(2), VOICES, 0)
+    dialogues = dialogue_items(load_dialogues(2), VOICES, 0)
+    reason = "no item was spoken; the first was refused: voice made with another codec"
+    with pytest.raises(ValueError, match=f"^sentences: {reason}"):
+        sentences_part(studio, sentences, scorer, {})
+    with pytest.raises(ValueError, match=f"^dialogue: {reason}"):
+        dialogue_part(studio, dialogues, scorer, {})
+    with pytest.raises(ValueError, match=f"^runaways: {reason}"):
+        runaways_part(studio, [*sentences, *dialogues])
