@@ -212,6 +212,7 @@ class RedCodec(nn.Module):
     def hear(self, prompt: Tensor, state: DecoderState) -> None:
         """Lets fresh rows hear a prompt (B, q, P), of which no sound is made; see `Timbre`."""
         self._check_codes(prompt)
+        self._check_room(prompt, state)
         self.acoustic_decoder.hear(self._upsampled(prompt), state)
 
     @exact_convolutions
@@ -230,11 +231,7 @@ class RedCodec(nn.Module):
             (B, 1920 * t) samples.
         """
         self._check_codes(codes)
-        if state.live + codes.shape[2] * STEPS_PER_FRAME > state.capacity:
-            raise ValueError(
-                f"the streaming state holds {state.capacity // STEPS_PER_FRAME} frames; "
-                f"{state.live // STEPS_PER_FRAME} are used and {codes.shape[2]} more were given"
-            )
+        self._check_room(codes, state)
         return self.acoustic_decoder.stream(self._upsampled(codes), state)
 
     @torch.inference_mode()
@@ -258,6 +255,14 @@ class RedCodec(nn.Module):
 
     def _upsampled(self, codes: Tensor) -> Tensor:
         return self.upsample(self.rvq.decode(codes).transpose(1, 2))
+
+    @staticmethod
+    def _check_room(codes: Tensor, state: DecoderState) -> None:
+        if state.live + codes.shape[2] * STEPS_PER_FRAME > state.capacity:
+            raise ValueError(
+                f"the streaming state holds {state.capacity // STEPS_PER_FRAME} frames; "
+                f"{state.live // STEPS_PER_FRAME} are used and {codes.shape[2]} more were given"
+            )
 
     def _check_codes(self, codes: Tensor) -> None:
         if codes.ndim != 3 or not 1 <= codes.shape[1] <= self.num_codebooks or not codes.shape[2]:

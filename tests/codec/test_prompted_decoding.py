@@ -119,6 +119,11 @@ def test_settings_that_make_no_sense_are_named(values: dict, message: str):
         dataclasses.replace(config, **values)
 
 
+def test_a_prompt_that_a_state_has_no_room_for_is_refused(codec: RedCodec):
+    with pytest.raises(ValueError, match="holds 3 frames; 0 are used and 5 more were given"):
+        codec.hear(codes(PROMPT, 2), codec.initial_state(1, 3))
+
+
 def test_codes_of_another_codec_are_refused_in_a_prompt(codec: RedCodec):
     with pytest.raises(ValueError, match="codes must lie in 0 to"):
         codec.decode(codes(FRAMES, 1), prompt=codes(PROMPT, 2) + tiny.CODEBOOK_SIZE)
