@@ -16,7 +16,7 @@ from fireredtts2.config import STEPS_PER_FRAME
 #: The state's room grows in steps of so many frames (20 s), for all slots at once.
 GROWTH_FRAMES = 250
 #: Prompts of which is kept what the decoder is once it has heard them: in the embedded model 3 MB
-#: each, and a twentieth of a second that every turn would begin with.
+#: each, and a tenth of a second (of a core with AVX2) that every turn would begin with.
 KEPT_PROMPTS = 16
 
 

@@ -121,7 +121,13 @@ class LossRecipe:
 
 @dataclass(frozen=True)
 class OptimRecipe:
-    """How it is learnt; `batches_per_step` accumulates gradients."""
+    """How it is learnt.
+
+    Attributes:
+        batches_per_step: whose gradients are accumulated.
+        precision: of the layers, by autocast; "auto" is bfloat16 where the device is quick in it,
+            else float32.
+    """
 
     learning_rate: float = 6e-4
     discriminator_rate: float = 4e-4

@@ -78,6 +78,8 @@ class OptimRecipe:
     Attributes:
         batches_per_step: those of all processes together.
         ema_decay: of the averaged weights, which are judged and written; 0: the last ones are.
+        precision: of the layers, by autocast; "auto" is bfloat16 where the device is quick in it,
+            else float32.
         shard: split the model and its optimizer among the processes (FSDP2), where one device
             cannot hold them; else each process holds all (DDP).
     """
