@@ -339,16 +339,8 @@ def test_make_voice_keep_it_and_speak_with_it(
         model.say("Hello there.", "ana")
 
 
-def test_a_voice_is_equalized_where_the_codec_can(tmp_path: Path, clip: Path):
-    """In every way to give one: by a voice, as a clip, as a segment before."""
-    folder = write_checkpoint(tmp_path / "equalized", equalizer=1.0)
-    tts = FireRedTTS2(folder, device="cpu", gen_type="dialogue")
-    made = tts.make_voice("anna", clip, "What is said.")
-    assert made.spectrum is not None
-    gains = tts.codec.equalization(made.spectrum, made.codes)
-    assert gains is not None
-
-    script_turns(tts.studio.engine, *[5] * 4)
+def spoken_in_every_way(tts: FireRedTTS2, made: Voice, clip: Path) -> list[Turn]:
+    """Turns in the voice of a clip: alone, in a dialogue, after the clip as a segment before."""
     sound = torch.from_numpy(soundfile.read(clip, dtype="float32")[0].T)
     before = Segment("S1", "What is said.", sound, soundfile.info(clip).samplerate)
     spoken = [
@@ -357,7 +349,20 @@ def test_a_voice_is_equalized_where_the_codec_can(tmp_path: Path, clip: Path):
         *collect(tts.stream("Go on.", "S1", [before], seed=1)).turns,
     ]
     assert len(spoken) == 4
-    for turn in spoken:
+    return spoken
+
+
+def test_a_voice_is_equalized_where_the_codec_can(tmp_path: Path, clip: Path):
+    """In every way to give one."""
+    folder = write_checkpoint(tmp_path / "equalized", equalizer=1.0)
+    tts = FireRedTTS2(folder, device="cpu", gen_type="dialogue")
+    made = tts.make_voice("anna", clip, "What is said.")
+    assert made.spectrum is not None
+    gains = tts.codec.equalization(made.spectrum, made.codes)
+    assert gains is not None
+
+    script_turns(tts.studio.engine, *[5] * 4)
+    for turn in spoken_in_every_way(tts, made, clip):
         equalized = tts.codec.decode(turn.codes[None], gains[None])[0]
         assert (turn.audio - equalized).abs().max() < 1e-5
         assert (turn.audio - tts.codec.decode(turn.codes[None])[0]).abs().max() > 1e-3
@@ -386,7 +391,7 @@ def test_an_equalised_voice_is_looked_at_once(
 def test_a_voices_clip_is_heard_before_each_turn_where_the_codec_wants_it(
     tmp_path: Path, clip: Path, equalizer: float
 ):
-    """In every way to give a voice; and another turn of a random voice hears nothing."""
+    """In every way to give a voice; a turn of a random voice hears nothing."""
     folder = write_checkpoint(tmp_path / "prompted", equalizer=equalizer, prompt_frames=4)
     tts = FireRedTTS2(folder, device="cpu", gen_type="dialogue")
     made = tts.make_voice("anna", clip, "What is said.")
@@ -395,15 +400,7 @@ def test_a_voices_clip_is_heard_before_each_turn_where_the_codec_wants_it(
         assert made.spectrum is not None
         gains = tts.codec.equalization(made.spectrum, made.codes)[None]
     script_turns(tts.studio.engine, *[5] * 6)
-    sound = torch.from_numpy(soundfile.read(clip, dtype="float32")[0].T)
-    before = Segment("S1", "What is said.", sound, soundfile.info(clip).samplerate)
-    spoken = [
-        *tts.say("Hello.", made, seed=1).turns,
-        *tts.dialogue(SCRIPT, voices={"S1": made, "S2": made}, seed=1).turns,
-        *collect(tts.stream("Go on.", "S1", [before], seed=1)).turns,
-    ]
-    assert len(spoken) == 4
-    for turn in spoken:
+    for turn in spoken_in_every_way(tts, made, clip):
         expected = tts.codec.decode(turn.codes[None], gains, made.codes[None, :, -4:])[0]
         assert (turn.audio - expected).abs().max() < 1e-5
     (random,) = tts.say("Hello.", seed=1).turns
