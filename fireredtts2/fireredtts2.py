@@ -11,7 +11,7 @@ from fireredtts2.audio import AudioSource
 from fireredtts2.narration.errors import SpeechError
 from fireredtts2.narration.exchange import Exchange
 from fireredtts2.narration.options import OptionValues
-from fireredtts2.narration.prompter import VoiceLike
+from fireredtts2.narration.prompter import LearnAdapter, VoiceLike
 from fireredtts2.narration.studio import Direction
 from fireredtts2.published_calls import PublishedCalls
 from fireredtts2.script import ScriptTurn
@@ -237,18 +237,35 @@ class FireRedTTS2(PublishedCalls[Tensor]):
 
     # --- Voices -------------------------------------------------------------------------------
 
-    def make_voice(self, name: str, wav: AudioSource, text: str) -> Voice:
+    def make_voice(
+        self,
+        name: str,
+        wav: AudioSource,
+        text: str,
+        adapt: bool = False,
+        on_progress: Callable[[int, int], None] | None = None,
+    ) -> Voice:
         """Makes a voice from a clip, once; `tts.voices.add(voice)` keeps it under its name.
 
         Args:
             name: letters, digits, `_`, `-`, `.`.
             wav: a clip of 0.4 to 40 s in any format and rate; of several channels, the first.
             text: what is said in it.
+            adapt: whether the decoder is adapted to the voice, which learns from the clip for some
+                updates: a small codec then sounds more like it (docs/api.md).
+            on_progress: is told after each of these how many there were, and how many there will
+                be.
 
         Raises:
-            ValueError: silent, too long, not audio, without a transcript, or a bad name.
+            ValueError: silent, too long, not audio, without a transcript, or a bad name; a codec
+                that cannot be adapted, or a clip that nothing can be learnt from.
         """
-        return self.studio.prompter.make_voice(name, wav, text)
+        learn: LearnAdapter | None = None
+        if adapt:
+            from fireredtts2.training.codec.voice_adaptation import adapter_learner
+
+            learn = adapter_learner(self.codec, on_progress)
+        return self.studio.prompter.make_voice(name, wav, text, learn)
 
 
 class FireRedTTS2_Stream(PublishedCalls[Iterator[Tensor]]):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -19,6 +19,7 @@ VOICES_ENV = "FIREREDTTS2_VOICES"
 SUFFIX = ".safetensors"
 FORMAT = "fireredtts2-voice"
 VERSION = 1
+ADAPTER_PREFIX = "adapter."
 NAME_PATTERN = re.compile(r"[\w-][\w.-]{0,63}")
 NAME_RULE = "a voice's name is 1 to 64 letters, digits, _ - . and does not begin with a dot"
 
@@ -36,6 +37,9 @@ class Voice:
         source_samples: how many samples at 16 kHz it was made from; 0 if not known.
         spectrum: (num_mels,) float32, the clip's average spectrum (`RedCodec.spectrum`), for a
             codec with an equaliser; None for a voice that is decoded as it is.
+        adapter: tensors by name that adapt the decoder to this voice (`VoiceAdapter`), of numbers
+            that float16 holds; None for none.
+        decoder_id: names the decoder that the adapter was learnt for; "" without one.
     """
 
     name: str
@@ -45,6 +49,8 @@ class Voice:
     codec_id: str = ""
     source_samples: int = 0
     spectrum: torch.Tensor | None = None
+    adapter: Mapping[str, torch.Tensor] | None = None
+    decoder_id: str = ""
 
     def __post_init__(self) -> None:
         check_name(self.name)
@@ -57,6 +63,8 @@ class Voice:
             raise ValueError(f"voice {self.name!r}: needs the transcript of its clip")
         if self.spectrum is not None:
             check_spectrum(self.spectrum, self.name)
+        if self.adapter is not None:
+            check_adapter(self.adapter, self.name)
 
     def save(self, path: str | Path) -> None:
         """Writes the voice file, whole or not at all."""
@@ -68,11 +76,14 @@ class Voice:
             "language": self.language,
             "codec_id": self.codec_id,
             "source_samples": str(self.source_samples),
+            "decoder_id": self.decoder_id,
         }
         with atomic_path(path) as temporary:
             tensors = {"codes": self.codes.to("cpu", torch.int16).contiguous()}
             if self.spectrum is not None:
                 tensors["spectrum"] = self.spectrum.to("cpu", torch.float32).contiguous()
+            for name, tensor in (self.adapter or {}).items():
+                tensors[ADAPTER_PREFIX + name] = tensor.to("cpu", torch.float16).contiguous()
             write_state(temporary, tensors, metadata)
 
     @classmethod
@@ -205,8 +216,20 @@ def check_spectrum(spectrum: torch.Tensor, name: str) -> None:
         raise ValueError(f"voice {name!r}: a spectrum is (num_mels,) finite numbers, not {shape}")
 
 
+def check_adapter(adapter: Mapping[str, torch.Tensor], name: str) -> None:
+    """Raises ValueError unless a voice's adapter is some tensors of finite numbers."""
+    good = [t.is_floating_point() and bool(t.isfinite().all()) for t in adapter.values()]
+    if not good or not all(good):
+        raise ValueError(f"voice {name!r}: an adapter is tensors of finite numbers; make it again")
+
+
 def _from_metadata(metadata: dict[str, str], tensors: dict[str, torch.Tensor], path: Path) -> Voice:
     codes = tensors["codes"]
+    adapter = {
+        key.removeprefix(ADAPTER_PREFIX): tensor.float()
+        for key, tensor in tensors.items()
+        if key.startswith(ADAPTER_PREFIX)
+    }
     try:
         version = int(metadata["version"])
         if version > VERSION:
@@ -219,6 +242,8 @@ def _from_metadata(metadata: dict[str, str], tensors: dict[str, torch.Tensor], p
             codec_id=metadata["codec_id"],
             source_samples=int(metadata["source_samples"]),
             spectrum=tensors.get("spectrum"),
+            adapter=adapter or None,
+            decoder_id=metadata.get("decoder_id", ""),
         )
     except KeyError as error:
         raise ValueError(f"{path}: a voice file without {error}; make it again") from None

@@ -35,7 +35,6 @@ STRANGERS = {
     ("codec", "llm"),
     ("training", "engine"),
     ("training", "narration"),
-    ("training", "fireredtts2"),
     ("evaluation", "doctor"),
     ("serving", "evaluation"),
     # The studio is a client of the API: it knows no model and no server.

@@ -50,6 +50,30 @@ def test_a_voice_keeps_its_clips_spectrum(tmp_path):
     assert torch.equal(back, spectrum)
 
 
+def test_a_voice_keeps_its_adapter(tmp_path):
+    adapter = {"up": torch.randn(7, 32).half().float(), "bias": torch.zeros(32)}
+    path = tmp_path / "anna.safetensors"
+    make_voice(adapter=adapter, decoder_id="abc").save(path)
+    back = Voice.load(path)
+    assert back.decoder_id == "abc"
+    assert back.adapter is not None
+    assert back.adapter.keys() == adapter.keys()
+    assert all(torch.equal(back.adapter[name], one) for name, one in adapter.items())
+    assert path.stat().st_size < 2 * (7 * 32 + 32) + 1_000  # in float16
+    make_voice().save(path)
+    assert Voice.load(path).adapter is None
+
+
+@pytest.mark.parametrize(
+    "adapter",
+    [{}, {"up": torch.zeros(3, dtype=torch.long)}, {"up": torch.tensor([1.0, float("inf")])}],
+    ids=["nothing", "whole numbers", "not finite"],
+)
+def test_an_adapter_is_checked(adapter: dict[str, torch.Tensor]):
+    with pytest.raises(ValueError, match="voice 'anna': an adapter is tensors of finite numbers"):
+        make_voice(adapter=adapter)
+
+
 @pytest.mark.parametrize(
     "spectrum",
     [torch.zeros(80, 3), torch.zeros(1), torch.zeros(80, dtype=torch.long),

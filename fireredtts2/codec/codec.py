@@ -18,6 +18,7 @@ from fireredtts2.codec.resampling import ResidualDownConv, UpConv
 from fireredtts2.codec.rvq import ResidualVQ
 from fireredtts2.codec.state import DecoderState
 from fireredtts2.codec.timbre import Timbre
+from fireredtts2.codec.voice_adapter import VoiceAdapter
 from fireredtts2.config import (
     ENCODE_CHUNK_S,
     INPUT_RATE_HZ,
@@ -130,7 +131,11 @@ class RedCodec(nn.Module):
     @exact_convolutions
     @torch.inference_mode()
     def decode(
-        self, codes: Tensor, gains: Tensor | None = None, prompt: Tensor | None = None
+        self,
+        codes: Tensor,
+        gains: Tensor | None = None,
+        prompt: Tensor | None = None,
+        adapter: VoiceAdapter | None = None,
     ) -> Tensor:
         """Decodes whole clips: codes (B, q <= Q, T) to audio (B, 1920 * T) at 24 kHz.
 
@@ -138,13 +143,14 @@ class RedCodec(nn.Module):
             codes: of the clips.
             gains: (B, bins), each voice's, from `equalization`; None for none.
             prompt: (B, q, P) codes of each speaker that are heard before; None for none.
+            adapter: of all B rows to their voices; None for none.
         """
         self._check_codes(codes)
         if prompt is None:
-            return self.acoustic_decoder(self._upsampled(codes), gains)
+            return self.acoustic_decoder(self._upsampled(codes), gains, adapter=adapter)
         self._check_codes(prompt)
         joined = self._upsampled(torch.cat([prompt, codes], dim=2))
-        return self.acoustic_decoder(joined, gains, prompt.shape[2] * STEPS_PER_FRAME)
+        return self.acoustic_decoder(joined, gains, prompt.shape[2] * STEPS_PER_FRAME, adapter)
 
     @torch.inference_mode()
     def spectrum(self, audio: Tensor) -> Tensor | None:
@@ -160,12 +166,15 @@ class RedCodec(nn.Module):
         return average_spectrum(self.mel(audio[None])[0])
 
     @torch.inference_mode()
-    def equalization(self, spectrum: Tensor, codes: Tensor) -> Tensor | None:
+    def equalization(
+        self, spectrum: Tensor, codes: Tensor, adapter: VoiceAdapter | None = None
+    ) -> Tensor | None:
         """What a voice is decoded with, (bins,); None where the codec has no equaliser.
 
         Args:
             spectrum: (num_mels,) of its clip, from `spectrum`.
             codes: (q, T) of the clip.
+            adapter: of the decoder to the voice.
 
         Raises:
             ValueError: a spectrum of another codec.
@@ -178,27 +187,33 @@ class RedCodec(nn.Module):
                 f"a voice's spectrum has {tuple(spectrum.shape)} bands, this codec "
                 f"({self.config.ssl.num_mels},): make the voice again from its clip"
             )
-        heard = resample(self.decode(codes[None])[0].cpu(), OUTPUT_RATE_HZ, INPUT_RATE_HZ)
+        own = None if adapter is None else adapter.rows(1, codes.device)
+        decoded = self.decode(codes[None], adapter=own)[0].cpu()
+        heard = resample(decoded, OUTPUT_RATE_HZ, INPUT_RATE_HZ)
         made = average_spectrum(self.mel(heard[None].to(codes.device))[0])
         num_bins = self.acoustic_decoder.isift.istft.num_bins
         return gains_between(made, spectrum.to(made.device), strength, num_bins)
 
     @torch.inference_mode()
-    def timbre(self, codes: Tensor, spectrum: Tensor | None) -> Timbre | None:
+    def timbre(
+        self, codes: Tensor, spectrum: Tensor | None, adapter: VoiceAdapter | None = None
+    ) -> Timbre | None:
         """What a voice is decoded with; None where this codec wants to know nothing of it.
 
         Args:
             codes: (q, T) of its clip, as many codebooks as will be decoded.
             spectrum: (num_mels,) of its clip, from `spectrum`; None where it is not known.
+            adapter: of the decoder to the voice; None where it has none.
 
         Raises:
             ValueError: as for `equalization`.
         """
-        gains = None if spectrum is None else self.equalization(spectrum, codes)
+        gains = None if spectrum is None else self.equalization(spectrum, codes, adapter)
         num_heard = self.config.acoustic_decoder.prompt_frames
         # NOTE: the clip's end, since what is heard next goes on from there.
         prompt = None if num_heard is None else codes[:, -num_heard:]
-        return None if gains is None and prompt is None else Timbre(gains, prompt)
+        known = (gains, prompt, adapter)
+        return Timbre(*known) if any(part is not None for part in known) else None
 
     def initial_state(self, batch: int, max_frames: int) -> DecoderState:
         """A fresh streaming state for `batch` rows of at most `max_frames` frames.

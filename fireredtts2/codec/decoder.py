@@ -14,6 +14,7 @@ from fireredtts2.codec.istft import IstftHead
 from fireredtts2.codec.noise_source import NoiseSource
 from fireredtts2.codec.state import AttentionState, DecoderState, SourceState, TailState
 from fireredtts2.codec.transformer import TransformerLayer
+from fireredtts2.codec.voice_adapter import VoiceAdapter
 from fireredtts2.config import STEPS_PER_FRAME, DecoderConfig
 
 NORM_EPS = 1e-6
@@ -119,19 +120,30 @@ class DecoderBackbone(nn.Module):
         self.post_net = nn.ModuleList(ResidualBlock(dim, causal) for _ in range(2))
         self.final_norm = nn.LayerNorm(dim, eps=NORM_EPS)
 
-    def forward(self, x: Tensor, state: DecoderState | None = None) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        state: DecoderState | None = None,
+        adapter: VoiceAdapter | None = None,
+    ) -> Tensor:
         """(B, T, D) to (B, T, D); T is a whole number of frames."""
         tails = state.convolutions if state is not None else [None] * 9
-        x = self.in_proj(x.transpose(1, 2), tails[0])
+        num_before = 1 + len(self.prior_net)
+        num_attended = num_before + len(self.transformers)
+        x = adapted(self.in_proj(x.transpose(1, 2), tails[0]), adapter, 0)
         for i, block in enumerate(self.prior_net):
-            x = block(x, tails[1 + 2 * i : 3 + 2 * i])
-        x = self._attend(x.transpose(1, 2), state).transpose(1, 2)
+            x = adapted(block(x, tails[1 + 2 * i : 3 + 2 * i]), adapter, 1 + i)
+        x = self._attend(x, state, adapter, num_before)
         for i, block in enumerate(self.post_net):
-            x = block(x, tails[5 + 2 * i : 7 + 2 * i])
-        return self.final_norm(x.transpose(1, 2))
+            x = adapted(block(x, tails[5 + 2 * i : 7 + 2 * i]), adapter, num_attended + i)
+        x = self.final_norm(x.transpose(1, 2)).transpose(1, 2)
+        return adapted(x, adapter, num_attended + len(self.post_net)).transpose(1, 2)
 
-    def _attend(self, x: Tensor, state: DecoderState | None) -> Tensor:
-        num_steps = x.shape[1]
+    def _attend(
+        self, x: Tensor, state: DecoderState | None, adapter: VoiceAdapter | None, first: int
+    ) -> Tensor:
+        """(B, D, T) to the same shape; `first` is the first layer's number among the blocks."""
+        num_steps = x.shape[2]
         start = (
             state.steps if state is not None else torch.zeros(1, dtype=torch.long, device=x.device)
         )
@@ -139,8 +151,15 @@ class DecoderBackbone(nn.Module):
         live = num_steps + (state.live if state is not None else 0)
         mask = block_causal_mask(positions, live) if self.causal else None
         for i, layer in enumerate(self.transformers):
-            x = layer(x, mask, state.attention[i] if state is not None else None, positions)
+            own = state.attention[i] if state is not None else None
+            x = layer(x.transpose(1, 2), mask, own, positions).transpose(1, 2)
+            x = adapted(x, adapter, first + i)
         return x
+
+
+def adapted(x: Tensor, adapter: VoiceAdapter | None, block: int) -> Tensor:
+    """What block number `block` makes, (B, D, T), as the rows' adapters change it."""
+    return x if adapter is None else adapter.after(block, x)
 
 
 def block_causal_mask(positions: Tensor, num_keys: int) -> Tensor:
@@ -210,11 +229,16 @@ class AcousticDecoder(nn.Module):
         return self.noise.drawn(start, num_steps, temperature)
 
     def hidden(
-        self, x: Tensor, state: DecoderState | None = None, noise: Tensor | None = None
+        self,
+        x: Tensor,
+        state: DecoderState | None = None,
+        noise: Tensor | None = None,
+        adapter: VoiceAdapter | None = None,
     ) -> Tensor:
         """(B, T at 50 Hz, D) to hidden states (B, 2 * T, D) at 100 Hz.
 
         `noise` is of these 2 * T steps, from `noise_from`; a decoder with a noise source needs it.
+        `adapter` is of the rows.
         """
         x = x.transpose(1, 2)
         tails = state.upsample if state is not None else (None, None)
@@ -223,12 +247,13 @@ class AcousticDecoder(nn.Module):
         x = x.transpose(1, 2)
         if self.noise is not None:
             x = x + self.noise.into_backbone(noise)
-        return self.backbone(x, state)
+        return self.backbone(x, state, adapter)
 
     def hear(self, x: Tensor, state: DecoderState) -> None:
         """Takes in whole frames before all others, of which no sound is made: a prompt's."""
         num_steps = 2 * x.shape[1]
-        self.hidden(x, state, self.noise_from(state.steps, num_steps))
+        noise = self.noise_from(state.steps, num_steps)
+        self.hidden(x, state, noise, state.adapter)
         state.advance(num_steps)
         state.prompt_steps += num_steps
 
@@ -236,8 +261,9 @@ class AcousticDecoder(nn.Module):
         """Adds whole frames; returns the samples they complete, 480 * T, untrimmed."""
         num_steps = 2 * x.shape[1]
         noise = self.noise_from(state.steps, num_steps)
-        hidden = self.hidden(x, state, noise)
-        spectrum = equalized(self._spectrum(hidden, state.source, noise=noise), state.gains)
+        hidden = self.hidden(x, state, noise, state.adapter)
+        spectrum = self._spectrum(hidden, state.source, noise=noise, adapter=state.adapter)
+        spectrum = equalized(spectrum, state.gains)
         audio = self.isift.istft(spectrum, state.overlap, state.sound_steps)
         state.advance(num_steps)
         return audio
@@ -246,19 +272,26 @@ class AcousticDecoder(nn.Module):
         """The samples still open after the last frame, untrimmed."""
         return self.isift.istft.flush(state.overlap, state.sound_steps)
 
-    def forward(self, x: Tensor, gains: Tensor | None = None, prompt_steps: int = 0) -> Tensor:
+    def forward(
+        self,
+        x: Tensor,
+        gains: Tensor | None = None,
+        prompt_steps: int = 0,
+        adapter: VoiceAdapter | None = None,
+    ) -> Tensor:
         """The whole clip at once.
 
         Args:
             x: (B, T at 50 Hz, D).
             gains: (B, bins) of an equaliser's, None for none.
             prompt_steps: so many steps (100 Hz) come before the clip, and no sound is made of them.
+            adapter: of the rows; None for none.
         """
         start = torch.zeros(x.shape[0], dtype=torch.long, device=x.device)
         noise = self.noise_from(start, 2 * x.shape[1])
-        hidden = self.hidden(x, None, noise)[:, prompt_steps:]
+        hidden = self.hidden(x, None, noise, adapter)[:, prompt_steps:]
         noise = None if noise is None else noise[:, prompt_steps:]
-        return self.audio(hidden, noise=noise, gains=gains)
+        return self.audio(hidden, noise=noise, gains=gains, adapter=adapter)
 
     def audio(
         self,
@@ -266,16 +299,18 @@ class AcousticDecoder(nn.Module):
         excitation: Excitation | None = None,
         noise: Tensor | None = None,
         gains: Tensor | None = None,
+        adapter: VoiceAdapter | None = None,
     ) -> Tensor:
         """A whole clip's hidden states (B, T, D) at 100 Hz to its audio (B, 240 * T).
 
-        `excitation` is for a harmonic source, as in `HarmonicSource.forward`; `noise` is what
-        `hidden` was given, and `gains` as in `forward`.
+        `excitation` is for a harmonic source, as in `HarmonicSource.forward`; `noise` and `adapter`
+        are what `hidden` was given, and `gains` as in `forward`.
         """
         istft = self.isift.istft
         steps = torch.zeros(hidden.shape[0], dtype=torch.long, device=hidden.device)
         state = istft.initial_state(hidden.shape[0])
-        spectrum = equalized(self._spectrum(hidden, None, excitation, noise), gains)
+        spectrum = self._spectrum(hidden, None, excitation, noise, adapter)
+        spectrum = equalized(spectrum, gains)
         body = istft(spectrum, state, steps)
         audio = torch.cat([body, istft.flush(state, steps + hidden.shape[1])], dim=1)
         return audio[:, istft.trim_samples : -istft.trim_samples]
@@ -286,9 +321,10 @@ class AcousticDecoder(nn.Module):
         state: SourceState | None,
         excitation: Excitation | None = None,
         noise: Tensor | None = None,
+        adapter: VoiceAdapter | None = None,
     ) -> Tensor:
         heard = hidden if self.noise is None else hidden + self.noise.into_head(noise)
-        spectrum = self.isift.spectrum(heard)
+        spectrum = self.isift.spectrum(heard, None if adapter is None else adapter.head(heard))
         if self.source is not None:
             spectrum = self.source(hidden, spectrum, state, excitation)
         return spectrum

@@ -84,8 +84,13 @@ class IstftHead(nn.Module):
         self.istft = Istft(hop_samples)
         self.out = nn.Linear(embed_dim, self.istft.fft_size + 2)
 
-    def spectrum(self, x: Tensor) -> Tensor:
-        """(B, T, D) to the complex spectrum (B, T, bins), in float32."""
-        log_magnitude, phase = F.linear(x, self.out.weight, self.out.bias).float().chunk(2, dim=-1)
+    def spectrum(self, x: Tensor, added: Tensor | None = None) -> Tensor:
+        """(B, T, D) to the complex spectrum (B, T, bins), in float32.
+
+        `added`, (B, T, 2 * bins), is put to the layer's outputs: log-magnitudes, then phases.
+        """
+        outputs = F.linear(x, self.out.weight, self.out.bias)
+        outputs = outputs if added is None else outputs + added
+        log_magnitude, phase = outputs.float().chunk(2, dim=-1)
         magnitude = log_magnitude.exp().clamp(max=MAX_MAGNITUDE)
         return torch.polar(magnitude, phase)

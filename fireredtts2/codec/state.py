@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from fireredtts2.codec.voice_adapter import VoiceAdapter
+
 #: Rows of a state: neighbours, whose memory is used as it lies, or any, by number.
 RowIndex = slice | Tensor
 ALL_ROWS = slice(None)
@@ -105,6 +107,8 @@ class DecoderState:
         prompt_steps: (B,) int64, how many of these were a prompt's, of which no sound is made.
         gains: (B, bins) of each row's equaliser, 1 where nothing is to be changed; None where the
             decoder has none.
+        adapter: of each row, all zeros where nothing is to be changed; None while no row has one.
+        adapted: numbers of the rows that have one.
         live: no row has taken more steps than this; bounds the attended length on the host.
     """
 
@@ -116,6 +120,8 @@ class DecoderState:
     overlap: TailState
     source: SourceState | None
     gains: Tensor | None = None
+    adapter: VoiceAdapter | None = None
+    adapted: set[int] = field(default_factory=set)
     live: int = 0
 
     @property
@@ -143,7 +149,17 @@ class DecoderState:
             self.source.reset(row)
         if self.gains is not None:
             self.gains[row] = 1
+        if self.adapter is not None and row in self.adapted:
+            self.adapter.put(row, None)
+        self.adapted.discard(row)
         self.live = int(self.steps.max())
+
+    def adapt(self, row: int, adapter: VoiceAdapter) -> None:
+        """Gives one row the adapter of a voice, until it is reset."""
+        if self.adapter is None:
+            self.adapter = adapter.none(len(self.steps), self.steps.device)
+        self.adapter.put(row, adapter)
+        self.adapted.add(row)
 
     def select(self, rows: Sequence[int], steps: Sequence[int]) -> DecoderState:
         """Some rows as a state of their own, which shares all memory but `steps`.
@@ -165,8 +181,14 @@ class DecoderState:
             overlap=self.overlap.select(index),
             source=None if self.source is None else self.source.select(index),
             gains=None if self.gains is None else self.gains[index],
+            adapter=self._adapter_of(rows, index),
             live=max(steps),
         )
+
+    def _adapter_of(self, rows: Sequence[int], index: RowIndex) -> VoiceAdapter | None:
+        if self.adapter is None or self.adapted.isdisjoint(rows):
+            return None
+        return self.adapter.select(index)
 
     def load(self, row: int, prompted: DecoderState) -> None:
         """Makes one row stand where a state of a single row does that has heard a prompt only."""

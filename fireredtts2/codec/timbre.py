@@ -6,6 +6,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from fireredtts2.codec.voice_adapter import VoiceAdapter
+
 
 @dataclass(frozen=True, eq=False)
 class Timbre:
@@ -15,7 +17,9 @@ class Timbre:
         gains: (bins,) of the codec's equaliser; None for none.
         prompt: (Q, P) codes of the speaker that the decoder hears first; None for none. A frame of
             few codes leaves open who speaks, and a turn's own first frames tell it too late.
+        adapter: of the decoder to the voice; None for none.
     """
 
     gains: Tensor | None = None
     prompt: Tensor | None = None
+    adapter: VoiceAdapter | None = None

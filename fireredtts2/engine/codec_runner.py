@@ -11,6 +11,7 @@ from torch import Tensor
 from fireredtts2.codec.codec import RedCodec
 from fireredtts2.codec.state import DecoderState
 from fireredtts2.codec.timbre import Timbre
+from fireredtts2.codec.voice_adapter import VoiceAdapter
 from fireredtts2.config import STEPS_PER_FRAME
 
 #: The state's room grows in steps of so many frames (20 s), for all slots at once.
@@ -41,14 +42,14 @@ class CodecRunner:
         self._state: DecoderState | None = None
         self._steps = [0] * num_slots  # that each slot has decoded
         self._kept: list[list[Tensor]] = [[] for _ in range(num_slots)]
-        self._gains: list[Tensor | None] = [None] * num_slots  # (bins,) each
+        self._timbres = [Timbre()] * num_slots
         self._begun: list[int] = [0] * num_slots  # steps where each slot's sound begins
         self._prompted: dict[bytes, DecoderState] = {}  # of one row each, by the prompt's codes
 
     def start(self, slot: int, max_frames: int, timbre: Timbre | None = None) -> None:
         """Makes a slot fresh for a clip of at most `max_frames` frames, in a voice's timbre."""
         timbre = timbre or Timbre()
-        self._kept[slot], self._gains[slot] = [], timbre.gains
+        self._kept[slot], self._timbres[slot] = [], timbre
         if not self.can_stream:
             return
         num_heard = 0 if timbre.prompt is None else timbre.prompt.shape[1]
@@ -59,18 +60,22 @@ class CodecRunner:
             self._state.grow(room * STEPS_PER_FRAME)
             self._state.reset(slot)
             if timbre.prompt is not None:
-                self._state.load(slot, self._having_heard(timbre.prompt))
+                self._state.load(slot, self._having_heard(timbre.prompt, timbre.adapter))
             if timbre.gains is not None and self._state.gains is not None:
                 self._state.gains[slot] = timbre.gains.to(self._device)
+            if timbre.adapter is not None:
+                self._state.adapt(slot, timbre.adapter)
         self._steps[slot] = self._begun[slot] = num_heard * STEPS_PER_FRAME
 
-    def _having_heard(self, prompt: Tensor) -> DecoderState:
-        """A state of one row that has heard a prompt (Q, P)."""
+    def _having_heard(self, prompt: Tensor, adapter: VoiceAdapter | None) -> DecoderState:
+        """A state of one row that has heard a prompt (Q, P) with a voice's adapter."""
         # NOTE: kept, for a voice speaks many turns, and takes of each.
-        key = prompt.cpu().numpy().tobytes()
+        key = prompt.cpu().numpy().tobytes() + (b"" if adapter is None else adapter.digest)
         state = self._prompted.pop(key, None)
         if state is None:
             state = self.codec.initial_state(1, prompt.shape[1])
+            if adapter is not None:
+                state.adapt(0, adapter)
             self.codec.hear(prompt[None].to(self._device), state)
         self._prompted[key] = state  # as the newest
         if len(self._prompted) > KEPT_PROMPTS:
@@ -113,10 +118,11 @@ class CodecRunner:
         if not self._kept[slot]:
             return torch.zeros(0)
         codes = torch.cat(self._kept[slot], dim=1)
-        own = self._gains[slot]
-        gains = None if own is None else own[None].to(self._device)
+        own = self._timbres[slot]
+        gains = None if own.gains is None else own.gains[None].to(self._device)
+        adapter = None if own.adapter is None else own.adapter.rows(1, self._device)
         with self._own_stream():
-            return self.codec.decode(codes[None].to(self._device), gains)[0].cpu()
+            return self.codec.decode(codes[None].to(self._device), gains, None, adapter)[0].cpu()
 
     def _own_stream(self) -> AbstractContextManager[object]:
         return nullcontext() if self._stream is None else torch.cuda.stream(self._stream)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from os import PathLike
 
 import torch
@@ -14,6 +16,7 @@ from fireredtts2.audio import AudioSource, check_prompt, read_prompt, resample
 from fireredtts2.checkpoint import CheckpointFolder, codec_fingerprint
 from fireredtts2.codec.codec import RedCodec
 from fireredtts2.codec.timbre import Timbre
+from fireredtts2.codec.voice_adapter import VoiceAdapter, decoder_id
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.engine.loading import load_codec
 from fireredtts2.narration.conversation import Spoken
@@ -23,9 +26,12 @@ from fireredtts2.text import shown
 from fireredtts2.text_frontend import TextFrontend
 from fireredtts2.voices import Voice, VoiceLibrary, user_voices_path
 
+logger = logging.getLogger(__name__)
 TAG = re.compile(r"\s*\[([^\]\[]*)\]")
 
 VoiceLike = str | Voice
+#: Codes (q, T) of a clip and its audio (samples,) at 16 kHz to the voice's adapter.
+LearnAdapter = Callable[[Tensor, Tensor], VoiceAdapter]
 KNOWN_TIMBRES = 64  # of voices; an equaliser has 2 kB
 
 
@@ -103,8 +109,18 @@ class Prompter:
         """Audio (samples,) at 24 kHz to codes (Q, T)."""
         return self.encode(resample(audio, OUTPUT_RATE_HZ, INPUT_RATE_HZ))
 
-    def make_voice(self, name: str, clip: AudioSource, text: str) -> Voice:
-        """Encodes a clip once; see `FireRedTTS2.make_voice`."""
+    @cached_property
+    def decoder_id(self) -> str:
+        """Names the decoder that adapters must have been learnt for."""
+        return decoder_id(self.codec.acoustic_decoder.state_dict())
+
+    def make_voice(
+        self, name: str, clip: AudioSource, text: str, learn: LearnAdapter | None = None
+    ) -> Voice:
+        """Encodes a clip once, and lets `learn` adapt the decoder to it.
+
+        See `FireRedTTS2.make_voice`.
+        """
         if not isinstance(clip, str | bytes | PathLike) and not hasattr(clip, "read"):
             raise ValueError(
                 f"voice {name!r}: a clip is a path, the bytes of a file or an open binary file, "
@@ -114,14 +130,19 @@ class Prompter:
             raise ValueError(f"voice {name!r}: a voice prompt needs the transcript of its clip")
         self._check_transcript(name, text)
         audio = read_prompt(clip)
-        return Voice(
+        codes = self.encode(audio)
+        voice = Voice(
             name,
-            self.encode(audio),
+            codes,
             text,
             codec_id=self.codec_id,
             source_samples=len(audio),
             spectrum=self.spectrum(audio),
         )
+        if learn is None:
+            return voice
+        adapter = learn(codes[: self.num_codebooks].to(self._device), audio)
+        return replace(voice, adapter=adapter.tensors, decoder_id=self.decoder_id)
 
     def _check_transcript(self, name: str, text: str) -> None:
         """A voice that cannot be read would fail at whatever it is to say."""
@@ -140,21 +161,55 @@ class Prompter:
         spectrum = self.codec.spectrum(audio.float().to(self._device))
         return None if spectrum is None else spectrum.cpu()
 
-    def timbre(self, codes: Tensor, spectrum: Tensor | None) -> Timbre | None:
+    def voice_timbre(self, voice: Voice) -> Timbre | None:
+        """What a voice is decoded with."""
+        return self.timbre(voice.codes, voice.spectrum, self._adapter(voice))
+
+    def _adapter(self, voice: Voice) -> VoiceAdapter | None:
+        """A voice's, unless it is of another decoder: then it would distort the voice."""
+        if voice.adapter is None:
+            return None
+        if voice.decoder_id != self.decoder_id:
+            logger.warning(
+                "voice %r was adapted to another decoder (%s; this model's is %s): it is spoken "
+                "without its adapter; make it again from its clip",
+                voice.name, voice.decoder_id or "not named", self.decoder_id,
+            )  # fmt: skip
+            return None
+        config = self.codec.config.acoustic_decoder
+        try:
+            return VoiceAdapter.from_tensors(voice.adapter, config)
+        except ValueError as error:
+            raise ValueError(f"voice {voice.name!r}: {error}; make it again") from None
+
+    def timbre(
+        self, codes: Tensor, spectrum: Tensor | None, adapter: VoiceAdapter | None = None
+    ) -> Timbre | None:
         """What a clip's voice is decoded with; see `RedCodec.timbre`.
 
         Args:
             codes: (Q, T) of the clip.
             spectrum: (num_mels,) of the clip; None where it is not known.
+            adapter: of the decoder to the voice; None for none.
         """
         heard = codes[: self.num_codebooks].contiguous()
         key = heard.numpy().tobytes() + (b"" if spectrum is None else spectrum.numpy().tobytes())
+        key += b"" if adapter is None else adapter.digest
         # NOTE: kept, for a clip is decoded to know its gains, and a voice speaks many times.
         if key not in self._known_timbres:
             while len(self._known_timbres) >= KNOWN_TIMBRES:
                 self._known_timbres.pop(next(iter(self._known_timbres)), None)
-            self._known_timbres[key] = self.codec.timbre(heard.to(self._device), spectrum)
+            known = self.codec.timbre(heard.to(self._device), spectrum, adapter)
+            self._known_timbres[key] = known
         return self._known_timbres[key]
+
+    def heard(self, voice: Voice) -> Tensor:
+        """A voice's clip as its codes decode, (samples,) at 24 kHz on the CPU."""
+        timbre = self.voice_timbre(voice) or Timbre()
+        gains = None if timbre.gains is None else timbre.gains[None]
+        adapter = None if timbre.adapter is None else timbre.adapter.rows(1, self._device)
+        codes = voice.codes[None].to(self._device)
+        return self.codec.decode(codes, gains, adapter=adapter)[0].cpu()
 
     def voice(self, voice: VoiceLike) -> Voice:
         """The voice of this name, or this voice, checked."""
@@ -180,8 +235,7 @@ class Prompter:
         """A voice as what `speaker` said before."""
         chosen = self.voice(voice)
         text = self.frontend.prepare(chosen.text)
-        timbre = self.timbre(chosen.codes, chosen.spectrum)
-        return Spoken(speaker_name(speaker), text, chosen.codes, timbre)
+        return Spoken(speaker_name(speaker), text, chosen.codes, self.voice_timbre(chosen))
 
     def from_cast(
         self,

@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine import codec_runner
 from fireredtts2.engine.codec_runner import CodecRunner
+from tests.codec.test_voice_adapter import adapter
 from tests.tiny import CODEBOOK_SIZE, NUM_CODEBOOKS, codec
 
 NUM_SLOTS = 4
@@ -80,3 +82,36 @@ def test_nothing_decoded_has_no_end():
     runner = CodecRunner(codec(), NUM_SLOTS)
     runner.start(1, 5)
     assert runner.finish(1).numel() == 0
+
+
+@pytest.mark.parametrize("causal", [True, False])
+def test_slots_speak_with_adapters_of_their_own(causal: bool):
+    model = codec(causal=causal)
+    own = [adapter(model, seed) for seed in (1, 2)]
+    ahead = clip(4, 9) if causal else None
+    timbres = [Timbre(None, ahead, own[0]), Timbre(None, None, own[1]), Timbre(), Timbre()]
+    runner = CodecRunner(model, NUM_SLOTS)
+    for turn in range(2):  # in the second the slots have changed places
+        chosen = [timbres[(slot + turn) % NUM_SLOTS] for slot in range(NUM_SLOTS)]
+        clips = torch.stack([clip(6, 10 * turn + slot) for slot in range(NUM_SLOTS)])
+        for slot, timbre in enumerate(chosen):
+            runner.start(slot, 6, timbre)
+        parts = [runner.decode(range(NUM_SLOTS), clips[..., at : at + 3]) for at in (0, 3)]
+        for slot, timbre in enumerate(chosen):
+            made = torch.cat([part[slot] for part in parts] + [runner.finish(slot)])
+            rows = None if timbre.adapter is None else timbre.adapter.rows(1)
+            prompt = None if timbre.prompt is None else timbre.prompt[None]
+            expected = model.decode(clips[slot][None], prompt=prompt, adapter=rows)[0]
+            torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)
+
+
+def test_a_prompt_is_heard_anew_with_another_adapter():
+    model, ahead, own = codec(), clip(4, 9), clip(6, 1)
+    adapters = [None, adapter(model, 1), adapter(model, 2), None]
+    runner = CodecRunner(model, NUM_SLOTS)
+    for changed in adapters:
+        runner.start(0, 6, Timbre(None, ahead, changed))
+        made = torch.cat([runner.decode([0], own[None])[0], runner.finish(0)])
+        rows = None if changed is None else changed.rows(1)
+        expected = model.decode(own[None], prompt=ahead[None], adapter=rows)[0]
+        torch.testing.assert_close(made, expected, atol=1e-5, rtol=0)

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.codec.noise_source import PERIOD_STEPS
+from fireredtts2.codec.voice_adapter import VoiceAdapter
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME, STEPS_PER_FRAME
 from fireredtts2.training.excitation import excitation_loss, measure_excitation
 from fireredtts2.training.precision import computing_in
@@ -42,13 +43,14 @@ def remade(
     precision: torch.dtype | None,
     takes: int = 1,
     generator: torch.Generator | None = None,
+    adapter: VoiceAdapter | None = None,
 ) -> Remade:
     """Codes (B, q, p + t) decoded as `decoded`, but excited as `real` (B, 1920 * t) is.
 
     The first p frames, where there are any, are a prompt: the decoder hears them, and nothing is
     asked of their sound. Envelopes are learnt for the right pitch, and the pitch from what is
     measured. Where the decoder has a noise source, every one of the `takes` has noise of its own,
-    drawn by `generator`.
+    drawn by `generator`. `adapter` is of all rows, (takes * B) of them.
     """
     decoder, noise = codec.acoustic_decoder, None
     prompt_steps = STEPS_PER_FRAME * (codes.shape[2] - real.shape[1] // OUTPUT_SAMPLES_PER_FRAME)
@@ -56,14 +58,15 @@ def remade(
         start = torch.randint(PERIOD_STEPS, (takes * len(codes),), generator=generator)
         num_steps = STEPS_PER_FRAME * codes.shape[2]
         noise = decoder.noise_from(start.to(codes.device), num_steps, temperature=1.0)
-    hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise)[:, prompt_steps:]
+    hidden = hidden_states(codec, codes.repeat(takes, 1, 1), precision, noise, adapter)
+    hidden = hidden[:, prompt_steps:]
     noise = None if noise is None else noise[:, prompt_steps:]
     if decoder.source is None:
-        return Remade(decoder.audio(hidden, None, noise), None)
+        return Remade(decoder.audio(hidden, None, noise, adapter=adapter), None)
     with torch.no_grad():
         excitation = measure_excitation(real).repeated(takes)
     loss = excitation_loss(decoder.source, hidden, excitation)
-    return Remade(decoder.audio(hidden, excitation, noise), loss)
+    return Remade(decoder.audio(hidden, excitation, noise, adapter=adapter), loss)
 
 
 def hidden_states(
@@ -71,6 +74,7 @@ def hidden_states(
     codes: Tensor,
     precision: torch.dtype | None,
     noise: Tensor | None = None,
+    adapter: VoiceAdapter | None = None,
 ) -> Tensor:
     """Codes (B, q, t) to the decoder's last hidden states (B, 8 * t, D) in float32.
 
@@ -79,10 +83,11 @@ def hidden_states(
         codes: of the first q codebooks.
         precision: of the layers, None for float32.
         noise: as in `AcousticDecoder.hidden`.
+        adapter: of the rows.
     """
     values = codec.rvq.decode(codes).transpose(1, 2)
     with computing_in(codes.device, precision):
-        hidden = codec.acoustic_decoder.hidden(codec.upsample(values), None, noise)
+        hidden = codec.acoustic_decoder.hidden(codec.upsample(values), None, noise, adapter)
     # NOTE: float32 from here on: the head's phases turn more than once.
     return hidden.float()
 
