@@ -6,6 +6,7 @@ import re
 import shutil
 import struct
 import threading
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +20,8 @@ from fireredtts2.cli.examples import EXAMPLES
 from fireredtts2.cli.progress import clock
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.model_runner import FramesUnderWay
+from fireredtts2.training.codec import voice_adaptation
+from fireredtts2.training.codec.voice_adaptation import Adaptation
 from fireredtts2.voices import Voice
 from tests import tiny
 from tests.shell import FRAMES_PER_TURN, Shell
@@ -655,6 +658,22 @@ def test_voices_come_and_go(shell: Shell, everything: Path) -> None:
     assert shell("say", "Hello.", "--voice", shown["file"], "-o", "b.wav").code == 0
     assert shell("voices", "remove", "anna").code == 0
     assert "anna" not in shell("voices", "list").text
+
+
+def test_a_voice_may_be_adapted_to(
+    shell: Shell, everything: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voice_adaptation, "Adaptation", partial(Adaptation, steps=2))
+    add = ("voices", "add", "anna", "clip.wav", "--text", "Said.")
+    assert shell(*add).code == 0
+    assert not json.loads(shell("voices", "show", "anna", "--json").text)["adapted"]
+    assert shell("say", "Hello.", "--voice", "anna", "--seed", "1", "-o", "a.wav").code == 0
+    added = shell(*add, "--adapt", "--overwrite")
+    assert added.code == 0, added.errors
+    assert json.loads(shell("voices", "show", "anna", "--json").text)["adapted"]
+    assert shell("say", "Hello.", "--voice", "anna", "--seed", "1", "-o", "b.wav").code == 0
+    assert (everything / "a.wav").read_bytes() != (everything / "b.wav").read_bytes()
+    assert shell(*add, "--adapt", "--overwrite", "--quiet").errors == ""
 
 
 def test_a_voice_is_made_without_a_language_model(

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import sys
-from collections.abc import Callable, Iterator
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
 from fireredtts2.cli import options
 from fireredtts2.cli.errors import CommandError, ExitCode, blamed_on, one_line, reported
@@ -116,6 +111,7 @@ def prepare(
     What cannot be learnt from is left out, with its reason in the report. A run that was cut goes
     on when it is started again.
     """
+    from fireredtts2.cli.progress import count_progress
     from fireredtts2.engine.device import resolve_device
     from fireredtts2.training.prepare import preparation
     from fireredtts2.training.prepare.checks import Limits
@@ -140,7 +136,7 @@ def prepare(
     )  # fmt: skip
     with blamed_on(ExitCode.MODEL):
         check_model(wanted)
-    with _progress(quiet) as show:
+    with count_progress("recordings", quiet) as show:
         prepared = preparation.prepare(wanted, make_listener, show)
     if not quiet:
         typer.echo(_summary(out, prepared), err=True)
@@ -158,16 +154,6 @@ def _listener(asr: bool, model: Path | None) -> tuple[MakeListener | None, str]:
         raise CommandError(ExitCode.USAGE, one_line(error)) from error
     except RuntimeError as error:  # the download
         raise CommandError(ExitCode.IO, one_line(error)) from error
-
-
-@contextlib.contextmanager
-def _progress(quiet: bool) -> Iterator[Callable[[int, int], None]]:
-    """Lends a callback that is told how many recordings are done, and of how many."""
-    columns = ("recordings", BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-    console = Console(stderr=True, quiet=quiet or not sys.stderr.isatty())
-    with Progress(*columns, console=console, transient=True) as bar:
-        task = bar.add_task("recordings", total=None)
-        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 def _summary(out: Path, prepared: Prepared) -> str:

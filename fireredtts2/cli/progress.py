@@ -10,6 +10,7 @@ from rich.console import Console
 from rich.progress import (
     BarColumn,
     DownloadColumn,
+    MofNCompleteColumn,
     Progress,
     TaskID,
     TextColumn,
@@ -43,6 +44,15 @@ def speech_progress(quiet: bool) -> Iterator[Callable[[SpeechProgress], None]]:
             )
 
         yield show
+
+
+@contextlib.contextmanager
+def count_progress(what: str, quiet: bool) -> Iterator[Callable[[int, int], None]]:
+    """Lends a callback that is told how many of something are done, and of how many."""
+    columns = (what, BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    with Progress(*columns, console=_console(quiet), transient=True) as bar:
+        task = bar.add_task(what, total=None)
+        yield lambda done, total: bar.update(task, completed=done, total=total)
 
 
 @contextlib.contextmanager

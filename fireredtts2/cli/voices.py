@@ -62,6 +62,10 @@ def add(
     text_file: Annotated[Path | None, typer.Option(help="A file with that text.")] = None,
     language: Annotated[str, typer.Option(help="The clip's language.")] = "en",
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace your voice.")] = False,
+    adapt: Annotated[
+        bool, typer.Option("--adapt", help="Let the decoder learn the voice: it sounds more alike.")
+    ] = False,
+    quiet: options.Quiet = False,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
 ) -> None:
@@ -69,8 +73,10 @@ def add(
     from dataclasses import replace
 
     from fireredtts2.checkpoint import CheckpointFolder
+    from fireredtts2.cli.progress import count_progress
     from fireredtts2.engine.device import resolve_device
     from fireredtts2.narration.prompter import Prompter
+    from fireredtts2.training.codec.voice_adaptation import adapter_learner
     from fireredtts2.voices import check_name
 
     with blamed_on(ExitCode.USAGE):
@@ -83,10 +89,13 @@ def add(
             raise ValueError(f"voice {name!r} is there already; --overwrite, or choose another")
     with blamed_on(ExitCode.MODEL):
         prompter = Prompter.from_checkpoint(CheckpointFolder(model), resolved)
-    with blamed_on(ExitCode.USAGE):
-        voice = replace(prompter.make_voice(name, clip, transcript), language=language)
+    with blamed_on(ExitCode.USAGE), count_progress("learning", quiet or not adapt) as show:
+        learn = adapter_learner(prompter.codec, show) if adapt else None
+        made = prompter.make_voice(name, clip, transcript, learn)
+    voice = replace(made, language=language)
     path = library.add(voice, overwrite=overwrite)
-    typer.echo(f"{path}: voice {name!r}, {seconds_of(voice):.1f} s", err=True)
+    if not quiet:
+        typer.echo(f"{path}: voice {name!r}, {seconds_of(voice):.1f} s", err=True)
 
 
 @app.command("remove", epilog=epilog("voices remove"))
@@ -115,6 +124,7 @@ def about(library: VoiceLibrary, name: str) -> dict[str, Any]:
         "language": voice.language,
         "seconds": seconds_of(voice),
         "from": "yours" if path.parent == library.folders[0] else "model",
+        "adapted": voice.adapter is not None,
         "text": voice.text,
         "codec": voice.codec_id,
         "file": str(path),

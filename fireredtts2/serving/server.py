@@ -7,6 +7,7 @@ import binascii
 import contextlib
 import io
 import re
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
@@ -43,6 +44,7 @@ from fireredtts2.watermark import Marker
 
 #: Below the folder of voices: a folder for each key, named by its hash.
 KEYS_FOLDER = "keys"
+ADAPTING_AGAIN_S = 20
 DATA_URL = re.compile(r"data:[\w.+/-]*(?:;[\w=.-]+)*;base64,", re.ASCII)
 Chunks = Iterator[AudioChunk]
 
@@ -66,6 +68,7 @@ class Server:
         self.decoder = UploadDecoder(config.limits.decode_timeout_s)
         self.is_draining = False
         self.num_under_way = 0
+        self._adapting = threading.Lock()
         # One thread for everyone who may be served or wait.
         self._limiter = anyio.CapacityLimiter(config.num_slots + config.max_waiting + 1)
 
@@ -119,12 +122,12 @@ class Server:
         """
         return self.voices.get(self.named(name))
 
-    def make_voice(self, name: str, clip: bytes, text: str) -> Voice:
+    def make_voice(self, name: str, clip: bytes, text: str, adapt: bool = False) -> Voice:
         """A voice of a clip that was sent, decoded in a process of its own; call it in a thread.
 
         Raises:
             ValueError: as `FireRedTTS2.make_voice`.
-            ApiError: too many uploads.
+            ApiError: too many uploads, or another voice is being adapted to.
         """
         self.rates.take(CLIENT.get(), "uploads_per_hour")
         try:
@@ -134,7 +137,19 @@ class Server:
             raise
         wav = io.BytesIO()
         soundfile.write(wav, samples, INPUT_RATE_HZ, format="WAV", subtype="FLOAT")
-        return self.tts.make_voice(name, wav.getvalue(), text)
+        with self._one_adaptation() if adapt else contextlib.nullcontext():
+            return self.tts.make_voice(name, wav.getvalue(), text, adapt)
+
+    @contextlib.contextmanager
+    def _one_adaptation(self) -> Iterator[None]:
+        """One at a time: it takes the processor from those who speak, for up to a minute."""
+        if not self._adapting.acquire(blocking=False):
+            message = "another voice is being adapted to; ask again when it is done"
+            raise ApiError(429, message, "rate_limit_error", "adapting", "adapt", ADAPTING_AGAIN_S)
+        try:
+            yield
+        finally:
+            self._adapting.release()
 
     # --- Sessions -------------------------------------------------------------------------------
 

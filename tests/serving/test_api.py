@@ -3,7 +3,10 @@
 import base64
 import io
 import json
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +22,8 @@ from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.serving.app import create_app
 from fireredtts2.serving.config import ServingConfig
 from fireredtts2.serving.tempo import Tempo
+from fireredtts2.training.codec import voice_adaptation
+from fireredtts2.training.codec.voice_adaptation import Adaptation, adapt_voice
 from tests.tiny import llm, script_turns
 
 pytest_plugins = ("tests.speaking",)
@@ -160,6 +165,40 @@ def test_voices_come_and_go(client: TestClient):
     assert client.delete("/v1/voices/anna").status_code == 204
     assert client.get("/v1/voices/anna").status_code == 404
     assert client.delete("/v1/voices/af_heart").status_code == 400
+
+
+def test_a_voice_may_be_adapted_to_one_at_a_time(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch
+):
+    begun, goes_on = threading.Event(), threading.Event()
+
+    def learn(*args, **kwargs):
+        begun.set()
+        assert goes_on.wait(20)
+        return adapt_voice(*args, **kwargs)
+
+    monkeypatch.setattr(voice_adaptation, "Adaptation", partial(Adaptation, steps=2))
+    monkeypatch.setattr(voice_adaptation, "adapt_voice", learn)
+
+    def add(name: str, adapt: bool):
+        form = {"name": name, "text": "What is said.", "adapt": str(adapt).lower()}
+        return client.post("/v1/voices", data=form, files={"file": ("clip.wav", clip())})
+
+    with ThreadPoolExecutor() as pool:
+        first = pool.submit(add, "anna", True)
+        assert begun.wait(20)
+        second = add("boris", True)
+        assert second.status_code == 429
+        assert "another voice is being adapted to" in second.json()["error"]["message"]
+        assert int(second.headers["Retry-After"]) > 0
+        assert not add("clara", False).json()["adapted"]  # needs no turn
+        goes_on.set()
+        assert first.result().json()["adapted"]
+    assert add("boris", True).json()["adapted"]
+    assert client.get("/v1/voices/anna").json()["adapted"]
+    assert ask(client, voice="anna").status_code == 200
+    heard, plain = (client.get(f"/v1/voices/{name}/audio").content for name in ("anna", "clara"))
+    assert heard != plain
 
 
 def test_figures_tell_what_happened(client: TestClient):

@@ -35,6 +35,7 @@ def voice_routes(server: Server) -> APIRouter:
             "name": name,
             "language": voice.language,
             "seconds": round(voice.codes.shape[1] / FRAME_RATE_HZ, 2),
+            "adapted": voice.adapter is not None,
             "text": voice.text,
             "removable": path.parent == library.folders[0],
         }
@@ -66,6 +67,9 @@ def voice_routes(server: Server) -> APIRouter:
         text: Annotated[str, Form(description="what is said in the clip")],
         file: Annotated[UploadFile, File(description="a clip of 0.4 to 40 s")],
         language: Annotated[str, Form()] = "en",
+        adapt: Annotated[
+            bool, Form(description="let the decoder learn the voice: takes longer, sounds closer")
+        ] = False,
     ) -> dict[str, object]:
         """Makes a voice of a clip, once."""
         server.check_upload(file.size or 0)
@@ -75,7 +79,7 @@ def voice_routes(server: Server) -> APIRouter:
         def make() -> dict[str, object]:
             check_name(name)
             check_room()
-            voice = replace(server.make_voice(name, clip, text), language=language)
+            voice = replace(server.make_voice(name, clip, text, adapt), language=language)
             with adding:  # two with one name at once: the second is told
                 check_room()
                 server.voices.add(voice)
@@ -92,10 +96,7 @@ def voice_routes(server: Server) -> APIRouter:
     def listen(name: str) -> Response:
         """The voice's clip, as its codes decode."""
         voice = server.voices.get(existing(name))
-        timbre = server.tts.studio.prompter.timbre(voice.codes, voice.spectrum)
-        gains = None if timbre is None or timbre.gains is None else timbre.gains[None]
-        codes = voice.codes[None].to(server.tts.device)
-        audio = server.tts.codec.decode(codes, gains)[0].cpu()
+        audio = server.tts.studio.prompter.heard(voice)
         spool = Spool()
         with AudioStreamWriter("wav", OUTPUT_RATE_HZ, spool) as writer:  # type: ignore[arg-type]
             writer.write(audio)
