@@ -16,6 +16,7 @@ from fireredtts2.ui.errors import StudioError
 PIECE_BYTES = 3_840  # a frame of 80 ms: 24 kHz, 16 bits
 TIMEOUT = httpx.Timeout(10.0, read=120.0)  # the first sound may wait behind other listeners
 SLOW_TIMEOUT = httpx.Timeout(10.0, read=60.0, write=60.0)
+ADAPTING_TIMEOUT = httpx.Timeout(10.0, read=600.0, write=60.0)
 
 
 class ApiClient:
@@ -76,16 +77,19 @@ class ApiClient:
         """How a voice sounds: a WAV file."""
         return self._asked("GET", f"/voices/{_quoted(name)}/audio").content
 
-    def add_voice(self, name: str, text: str, clip: Path, language: str = "en") -> dict[str, Any]:
-        """Makes a voice of a clip in which `text` is said."""
+    def add_voice(
+        self, name: str, text: str, clip: Path, language: str = "en", adapt: bool = False
+    ) -> dict[str, Any]:
+        """Makes a voice of a clip in which `text` is said, and may adapt the decoder to it."""
+        form = {"name": name, "text": text, "language": language, "adapt": str(adapt).lower()}
         with clip.open("rb") as file:
             return dict(
                 self._asked(
                     "POST",
                     "/voices",
-                    data={"name": name, "text": text, "language": language},
+                    data=form,
                     files={"file": (clip.name, file)},
-                    timeout=SLOW_TIMEOUT,
+                    timeout=ADAPTING_TIMEOUT if adapt else SLOW_TIMEOUT,
                 ).json()
             )
 

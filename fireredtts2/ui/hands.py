@@ -220,12 +220,15 @@ class Hands:
         return rate_hz, samples
 
     @told
-    def add_voice(self, clip: str | None, name: str, text: str, request: gr.Request) -> str:
-        """Makes a voice of a clip; returns its name."""
+    def add_voice(
+        self, clip: str | None, name: str, text: str, request: gr.Request, adapt: bool = False
+    ) -> str:
+        """Makes a voice of a clip, which the decoder may be adapted to; returns its name."""
         if not clip or not name.strip() or not text.strip():
             raise StudioError(self.words.choose_clip)
         with self._client(request) as client:
-            return str(client.add_voice(name.strip(), text.strip(), Path(clip))["name"])
+            made = client.add_voice(name.strip(), text.strip(), Path(clip), adapt=adapt)
+        return str(made["name"])
 
     @told
     def remove_voice(self, name: str | None, request: gr.Request) -> str:

@@ -144,6 +144,9 @@ def voices_tab(words: Words) -> SimpleNamespace:
             parts.text = gr.Textbox(
                 label=words.clip_text, info=words.clip_text_hint, lines=2, elem_id="clip-text"
             )
+            parts.adapt = gr.Checkbox(
+                label=words.adapt, info=words.adapt_hint, elem_id="adapt-voice"
+            )
             parts.add = gr.Button(words.add, variant="primary", elem_id="add-voice")
         with gr.Column(min_width=300):
             gr.Markdown(f"### {words.invent}\n{words.invent_hint}")

@@ -181,8 +181,8 @@ def _wire_voices(hands: Hands, studio: SimpleNamespace, voices: SimpleNamespace)
             gr.update(choices=names, value=library),
         ]
 
-    def add(clip: str | None, name: str, text: str, request: gr.Request) -> list[Any]:
-        made = hands.add_voice(clip, name or "", text or "", request)
+    def add(clip: str | None, name: str, text: str, adapt: bool, request: gr.Request) -> list[Any]:
+        made = hands.add_voice(clip, name or "", text or "", request, adapt)
         gr.Info(words.added.format(made))
         return [*listed(request, made), None, "", ""]
 
@@ -203,7 +203,7 @@ def _wire_voices(hands: Hands, studio: SimpleNamespace, voices: SimpleNamespace)
     voices.listen.click(hands.listen, [voices.library], [voices.heard], **SLOW)
     voices.add.click(
         add,
-        [voices.clip, voices.name, voices.text],
+        [voices.clip, voices.name, voices.text, voices.adapt],
         [*everywhere, voices.clip, voices.name, voices.text],
         **SLOW,
     )

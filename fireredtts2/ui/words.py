@@ -48,6 +48,8 @@ class Words:
     voice_name: str
     clip_text: str
     clip_text_hint: str
+    adapt: str
+    adapt_hint: str
     add: str
     added: str
     library: str
@@ -136,6 +138,8 @@ ENGLISH = Words(
     voice_name="Name",
     clip_text="What is said in the clip",
     clip_text_hint="Word for word: the model learns the voice from both.",
+    adapt="Sound more like the clip",
+    adapt_hint="The model learns this voice, which takes about half a minute.",
     add="Add the voice",
     added="{} is in the library.",
     library="Library",
@@ -208,6 +212,8 @@ CHINESE = Words(
     voice_name="名称",
     clip_text="录音中说的话",
     clip_text_hint="请逐字填写：模型同时从文字和声音中学习。",
+    adapt="让声音更像录音",
+    adapt_hint="模型会学习这个声音，大约需要半分钟。",
     add="添加",
     added="{} 已加入声音库。",
     library="声音库",

@@ -6,6 +6,7 @@ import re
 import threading
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -17,6 +18,8 @@ import soundfile
 
 from fireredtts2 import FireRedTTS2
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.training.codec import voice_adaptation
+from fireredtts2.training.codec.voice_adaptation import Adaptation
 from fireredtts2.ui import page
 from fireredtts2.ui.desk import Desk
 from fireredtts2.ui.door import COOKIE
@@ -192,6 +195,17 @@ def test_voices_are_added_heard_and_deleted(hands: Hands, tmp_path: Path) -> Non
     (tmp_path / "noise.wav").write_bytes(b"no sound")
     with pytest.raises(gr.Error, match=r"."):
         hands.add_voice(str(tmp_path / "noise.wav"), "anna", "Words.", REQUEST)
+
+
+def test_a_voice_may_be_adapted_to(
+    hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(voice_adaptation, "Adaptation", partial(Adaptation, steps=1))
+    (tmp_path / "clip.wav").write_bytes(clip())
+    for name, adapt in (("anna", True), ("boris", False)):
+        hands.add_voice(str(tmp_path / "clip.wav"), name, "Words.", REQUEST, adapt)
+    known = {voice["name"]: voice["adapted"] for voice in hands.voices(REQUEST)}
+    assert known == {"af_heart": False, "am_michael": False, "anna": True, "boris": False}
 
 
 def test_a_voice_is_invented_and_kept(hands: Hands) -> None:
