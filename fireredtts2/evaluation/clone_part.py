@@ -26,21 +26,29 @@ from fireredtts2.voices import Voice
 class VoiceMaker(Protocol):
     """The part of `FireRedTTS2` that makes voices."""
 
-    def make_voice(self, name: str, wav: Any, text: str) -> Voice: ...
+    def make_voice(self, name: str, wav: Any, text: str, adapt: bool = False) -> Voice: ...
 
 
 class PromptVoices(Mapping[str, Voice]):
-    """The voices of a set's prompts, each made when it is first asked for."""
+    """The voices of a set's prompts, each made when it is first asked for.
 
-    def __init__(self, maker: VoiceMaker, items: Sequence[CloneItem]) -> None:
-        self._maker = maker
+    Args:
+        maker: makes them.
+        items: of the set.
+        adapt: whether the decoder is adapted to each.
+    """
+
+    def __init__(self, maker: VoiceMaker, items: Sequence[CloneItem], adapt: bool = False) -> None:
+        self._maker, self._adapt = maker, adapt
         self._items = {item.voice_name: item for item in items}
         self._made: dict[str, Voice] = {}
 
     def __getitem__(self, name: str) -> Voice:
         if name not in self._made:
             item = self._items[name]
-            self._made[name] = self._maker.make_voice(name, item.prompt, item.prompt_text)
+            self._made[name] = self._maker.make_voice(
+                name, item.prompt, item.prompt_text, self._adapt
+            )
         return self._made[name]
 
     def __iter__(self) -> Iterator[str]:
@@ -104,6 +112,8 @@ def clone_part(
         "The cosine is to the prompt's own recording, by resemblyzer; published tables use a WavLM "
         "verifier, whose cosines are other numbers.",
     ]
+    if source.adapt:
+        notes.append("The decoder was adapted to the voice of each prompt.")
     return Part(name, with_paper(figures, source.kind, language), rows, notes)
 
 
@@ -149,6 +159,8 @@ def _mcd(item: CloneItem, turn: SpokenTurn, scorer: Scorer) -> float | None:
     return scorer.number(f"{turn.id}_mcd", inputs, lambda: warped_mcd(recording, spoken))
 
 
-def make_studio(tts: Any, items: Sequence[CloneItem], folder: Path, model: str) -> Studio:
-    """A studio that speaks in the voices of the set's prompts."""
-    return Studio(tts, PromptVoices(tts, items), folder, model)
+def make_studio(
+    tts: Any, items: Sequence[CloneItem], folder: Path, model: str, adapt: bool = False
+) -> Studio:
+    """A studio that speaks in the voices of the set's prompts, which may be adapted to."""
+    return Studio(tts, PromptVoices(tts, items, adapt), folder, model)

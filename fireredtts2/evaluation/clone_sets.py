@@ -40,7 +40,7 @@ class CloneItem:
 
 @dataclass(frozen=True)
 class SetSource:
-    """Which set: "KIND:PATH".
+    """Which set, "KIND:PATH", and whether the decoder is adapted to each prompt's voice.
 
     Example:
         >>> SetSource.parse("seed-tts-eval:seedtts_testset/en").part_name
@@ -49,9 +49,10 @@ class SetSource:
 
     kind: SetKind
     path: Path
+    adapt: bool = False
 
     @classmethod
-    def parse(cls, text: str) -> SetSource:
+    def parse(cls, text: str, adapt: bool = False) -> SetSource:
         """Reads "KIND:PATH".
 
         Raises:
@@ -61,7 +62,7 @@ class SetSource:
         if kind not in SET_KINDS or not path:
             allowed = ", ".join(f"{known}:PATH" for known in SET_KINDS)
             raise ValueError(f"set {text!r}; allowed: {allowed}")
-        return cls(kind, Path(path).expanduser())
+        return cls(kind, Path(path).expanduser(), adapt)
 
     @property
     def part_name(self) -> str:
@@ -70,7 +71,8 @@ class SetSource:
         if name == "meta.lst":
             name = self.path.resolve().parent.name
         plain = re.sub(r"[^\w.-]+", "-", name)
-        return plain if plain == self.kind else f"{self.kind}-{plain}"
+        named = plain if plain == self.kind else f"{self.kind}-{plain}"
+        return f"{named}-adapted" if self.adapt else named
 
 
 def check_ids(items: Sequence[CloneItem], path: Path) -> None:

@@ -57,7 +57,8 @@ def parse(arguments: Sequence[str]) -> Command | CompareCommand:
         return parse_compare(arguments[1:])
     values = vars(_parser().parse_args(arguments))
     compare, choose, parts = values.pop("compare"), values.pop("choose"), values.pop("part")
-    values["sets"] = tuple(SetSource.parse(text) for text in values.pop("set"))
+    adapt = values.pop("adapt")
+    values["sets"] = tuple(SetSource.parse(text, adapt) for text in values.pop("set"))
     if compare and choose:
         raise ValueError("--compare and --choose: only one of them can be had at a time")
     if parts is None:
@@ -92,6 +93,11 @@ def _parser() -> argparse.ArgumentParser:
         help=f"clone the voices of a set on disk ({', '.join(SET_KINDS)}); may be given again, "
         "and measures no other part unless --part names it")  # fmt: skip
     add("--set-items", type=int, default=100, help="items of each set, 0 for all (default: 100)")
+    add(
+        "--adapt",
+        action="store_true",
+        help="adapt the decoder to each prompt of the sets first, as `voices add --adapt` does",
+    )
     add("--language", default="en", help="language of the sets, as Whisper names it (default: en)")
     add("--page-items", type=int, default=PAGE_ITEMS,
         help=f"items of a part with sound in report.html (default: {PAGE_ITEMS})")  # fmt: skip

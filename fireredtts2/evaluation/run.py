@@ -201,7 +201,8 @@ class Evaluation:
         """Speaks items of a set from disk in the voices of their prompts."""
         made, config = self.materials, self.config
         items = draw_items(found, config.set_items, config.seed)
-        studio = make_studio(made.tts, items, config.out / "audio", made.model_id)
+        folder = config.out / "audio"
+        studio = make_studio(made.tts, items, folder, made.model_id, source.adapt)
         return clone_part(source, items, studio, made.set_scorer, config.seed, config.language)
 
     def speed(self) -> Part:

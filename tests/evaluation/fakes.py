@@ -83,9 +83,11 @@ class FakeTTS:
         self.fails = fails
         self.wrong = wrong
         self.calls = 0
+        self.adapted: list[bool] = []  # of each voice that was made
 
-    def make_voice(self, name: str, wav: Path, text: str) -> Voice:
+    def make_voice(self, name: str, wav: Path, text: str, adapt: bool = False) -> Voice:
         """A voice whose codes are the pitch of the clip; refuses a clip of over 2 s."""
+        self.adapted.append(adapt)
         audio = read_audio(wav, INPUT_RATE_HZ).numpy()
         if len(audio) > 2 * INPUT_RATE_HZ:
             raise ValueError("a voice prompt is of at most 2 s")

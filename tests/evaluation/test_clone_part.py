@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -143,6 +144,18 @@ def test_the_second_run_speaks_and_judges_nothing_and_other_prompts_do(tmp_path:
     assert again.calls == 3
 
 
+def test_a_set_may_be_measured_once_more_with_adapted_voices(tmp_path: Path) -> None:
+    source = write_set(tmp_path, [{"id": "a", "text": TEXTS[0]}])
+    tts = FakeTTS(TEXTS)
+    evaluation(tmp_path, source, tts).run()
+    assert tts.adapted == [False]
+    evaluation(tmp_path, replace(source, adapt=True), tts).run()
+    assert tts.adapted == [False, True]
+    plain, adapted = (rows_of(tmp_path, f"jsonl-clones{end}") for end in ("", "-adapted"))
+    assert len(plain) == len(adapted) == 1
+    assert plain.keys() != adapted.keys()  # their sounds lie side by side
+
+
 def test_items_are_drawn_by_seed_in_the_order_of_the_set() -> None:
     items = [CloneItem(str(n), "Any.", Path("a"), "Any.") for n in range(50)]
     drawn = draw_items(items, 10, seed=3)
@@ -156,9 +169,9 @@ def test_a_voice_is_made_once_for_all_its_items(tmp_path: Path) -> None:
     class Counting(FakeTTS):
         made = 0
 
-        def make_voice(self, name, wav, text):
+        def make_voice(self, name, wav, text, adapt=False):
             self.made += 1
-            return super().make_voice(name, wav, text)
+            return super().make_voice(name, wav, text, adapt)
 
     soundfile.write(tmp_path / "a.wav", tone(200), 24_000)
     items = [CloneItem(str(n), "Any.", tmp_path / "a.wav", "Prompt.") for n in range(3)]

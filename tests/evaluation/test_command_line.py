@@ -43,9 +43,10 @@ def test_every_option_arrives() -> None:
         "--model m --out o --part wer --sentences 3 --dialogues 2 --codec-clips 4 --seed 7 "
         "--runaway-turns 5 --corpus c --asr-model w --device cuda --threads 2 --set-items 0 "
         "--set librispeech:l --set jsonl:~/j.jsonl --language zh --page-items 6 --compare old "
-        "--long-minutes 3"
+        "--long-minutes 3 --adapt"
     )
-    sets = (SetSource("librispeech", Path("l")), SetSource("jsonl", Path.home() / "j.jsonl"))
+    jsonl = SetSource("jsonl", Path.home() / "j.jsonl", adapt=True)
+    sets = (SetSource("librispeech", Path("l"), adapt=True), jsonl)
     expected = EvaluationConfig(
         "m",
         Path("o"),
