@@ -2,12 +2,15 @@
 
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 import torch
 
 from fireredtts2.checkpoint import CheckpointFolder
+from fireredtts2.training.codec import voice_adaptation
+from fireredtts2.training.codec.voice_adaptation import Adaptation
 from fireredtts2.voices import Voice
 from tests import tiny
 from tests.shell import FRAMES_PER_TURN, Shell
@@ -42,6 +45,14 @@ def loaded_once(load: Callable[..., object]) -> Callable[..., object]:
         return LOADED[key]
 
     return load_or_remember
+
+
+@pytest.fixture
+def quick_adaptation(monkeypatch: pytest.MonkeyPatch) -> Adaptation:
+    """How voices are adapted to: in two updates."""
+    quick = partial(Adaptation, steps=2)
+    monkeypatch.setattr(voice_adaptation, "Adaptation", quick)
+    return quick()
 
 
 @pytest.fixture

@@ -6,7 +6,6 @@ import re
 import shutil
 import struct
 import threading
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +19,6 @@ from fireredtts2.cli.examples import EXAMPLES
 from fireredtts2.cli.progress import clock
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.model_runner import FramesUnderWay
-from fireredtts2.training.codec import voice_adaptation
 from fireredtts2.training.codec.voice_adaptation import Adaptation
 from fireredtts2.voices import Voice
 from tests import tiny
@@ -72,7 +70,11 @@ def leftovers(folder: Path) -> list[str]:
 
 @pytest.fixture
 def everything(
-    script: Path, voiced_checkpoint: Path, shell: Shell, monkeypatch: pytest.MonkeyPatch
+    script: Path,
+    voiced_checkpoint: Path,
+    shell: Shell,
+    quick_adaptation: Adaptation,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> Path:
     """A folder with all that the examples name."""
     folder = shell.folder
@@ -661,9 +663,8 @@ def test_voices_come_and_go(shell: Shell, everything: Path) -> None:
 
 
 def test_a_voice_may_be_adapted_to(
-    shell: Shell, everything: Path, monkeypatch: pytest.MonkeyPatch
+    shell: Shell, everything: Path, quick_adaptation: Adaptation
 ) -> None:
-    monkeypatch.setattr(voice_adaptation, "Adaptation", partial(Adaptation, steps=2))
     add = ("voices", "add", "anna", "clip.wav", "--text", "Said.")
     assert shell(*add).code == 0
     assert not json.loads(shell("voices", "show", "anna", "--json").text)["adapted"]

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from fireredtts2.training.codec.voice_adaptation import Adaptation
 from tests.shell import Shell
 from tests.training.prepare.speech import write_clip
 
@@ -44,7 +45,12 @@ def _is_of_others(line: str) -> bool:
 
 
 @pytest.fixture
-def workplace(shell: Shell, voiced_checkpoint: Path, monkeypatch: pytest.MonkeyPatch) -> Shell:
+def workplace(
+    shell: Shell,
+    voiced_checkpoint: Path,
+    quick_adaptation: Adaptation,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Shell:
     """A folder with what the examples name."""
     (shell.folder / "examples").mkdir()
     shutil.copy(HELLO, shell.folder / "examples")

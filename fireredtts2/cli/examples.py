@@ -22,7 +22,7 @@ EXAMPLES: dict[str, tuple[str, ...]] = {
     "voices list": ("fireredtts2 voices list", "fireredtts2 voices list --json"),
     "voices add": (
         'fireredtts2 voices add anna clip.wav --text "What is said in the clip."',
-        "fireredtts2 voices add anna clip.wav --text-file clip.txt --overwrite",
+        "fireredtts2 voices add anna clip.wav --text-file clip.txt --overwrite --adapt",
     ),
     "voices show": ("fireredtts2 voices show af_heart",),
     "voices remove": ("fireredtts2 voices remove anna",),

@@ -6,7 +6,6 @@ import json
 import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -168,7 +167,7 @@ def test_voices_come_and_go(client: TestClient):
 
 
 def test_a_voice_may_be_adapted_to_one_at_a_time(
-    client: TestClient, monkeypatch: pytest.MonkeyPatch
+    client: TestClient, quick_adaptation: Adaptation, monkeypatch: pytest.MonkeyPatch
 ):
     begun, goes_on = threading.Event(), threading.Event()
 
@@ -177,7 +176,6 @@ def test_a_voice_may_be_adapted_to_one_at_a_time(
         assert goes_on.wait(20)
         return adapt_voice(*args, **kwargs)
 
-    monkeypatch.setattr(voice_adaptation, "Adaptation", partial(Adaptation, steps=2))
     monkeypatch.setattr(voice_adaptation, "adapt_voice", learn)
 
     def add(name: str, adapt: bool):

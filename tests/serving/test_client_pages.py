@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from fireredtts2.training.codec.voice_adaptation import Adaptation
 from tests.serving.hosting import app_of, model, serving
 
 pytest_plugins = ("tests.speaking",)
@@ -33,7 +34,11 @@ def address(voiced_checkpoint: Path, tmp_path: Path) -> Iterator[str]:
 
 @pytest.mark.parametrize("example", examples())
 def test_an_example_works(
-    example: str, address: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    example: str,
+    address: str,
+    tmp_path: Path,
+    quick_adaptation: Adaptation,
+    monkeypatch: pytest.MonkeyPatch,
 ):
     monkeypatch.chdir(tmp_path)
     code = example.replace(ADDRESS, address)

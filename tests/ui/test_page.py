@@ -6,7 +6,6 @@ import re
 import threading
 import time
 from collections.abc import Iterator
-from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +17,6 @@ import soundfile
 
 from fireredtts2 import FireRedTTS2
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
-from fireredtts2.training.codec import voice_adaptation
 from fireredtts2.training.codec.voice_adaptation import Adaptation
 from fireredtts2.ui import page
 from fireredtts2.ui.desk import Desk
@@ -198,9 +196,8 @@ def test_voices_are_added_heard_and_deleted(hands: Hands, tmp_path: Path) -> Non
 
 
 def test_a_voice_may_be_adapted_to(
-    hands: Hands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    hands: Hands, tmp_path: Path, quick_adaptation: Adaptation
 ) -> None:
-    monkeypatch.setattr(voice_adaptation, "Adaptation", partial(Adaptation, steps=1))
     (tmp_path / "clip.wav").write_bytes(clip())
     for name, adapt in (("anna", True), ("boris", False)):
         hands.add_voice(str(tmp_path / "clip.wav"), name, "Words.", REQUEST, adapt)
