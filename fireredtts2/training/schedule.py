@@ -44,8 +44,3 @@ def rate_share(kind: str, step: int, warmup_steps: int, total_steps: int) -> flo
     if kind == "trapezoid":
         return trapezoid(step, warmup, total_steps)
     return min(1.0, (step + 1) / warmup)
-
-
-def average_decay(decay: float, step: int) -> float:
-    """The decay of a running average of weights at update `step`: less at first, to forget them."""
-    return min(decay, (step + 1) / (step + 10))

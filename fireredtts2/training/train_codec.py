@@ -26,6 +26,7 @@ from torch import Tensor, nn
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.proofing.ctc_aligner import CtcAligner
+from fireredtts2.training.averages import average_decay, follow
 from fireredtts2.training.bad_steps import MAX_BAD_STEPS, BadSteps, step_if_finite
 from fireredtts2.training.codebook import entries
 from fireredtts2.training.codec.quantization import (
@@ -39,7 +40,7 @@ from fireredtts2.training.codec.quantization import (
 from fireredtts2.training.codec_data import UNKNOWN_SOUND, CodecBatch, CodecData
 from fireredtts2.training.precision import CPU, computing_quickly
 from fireredtts2.training.run import run
-from fireredtts2.training.schedule import average_decay, trapezoid
+from fireredtts2.training.schedule import trapezoid
 from fireredtts2.training.spectrogram_decoder import SpectrogramDecoder, Spectrograms
 
 log = logging.getLogger(__name__)
@@ -156,12 +157,7 @@ class StageOne:
     def _average(self) -> None:
         """Of buffers too, of which codebooks are made."""
         decay = average_decay(AVERAGE_DECAY, self.step_count)
-        fresh = self.codec.state_dict()
-        for name, kept in self.average.state_dict().items():
-            if kept.is_floating_point():
-                kept.lerp_(fresh[name], 1 - decay)
-            else:
-                kept.copy_(fresh[name])
+        follow(self.average.state_dict(), self.codec.state_dict(), decay)
         if self.quantizing:
             for level in self.average.rvq.levels:
                 # NOTE: the mean of the entries would remember where dead ones had been.

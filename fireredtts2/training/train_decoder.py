@@ -15,14 +15,16 @@ from torch import Tensor
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
+from fireredtts2.training.averages import average_decay, follow
 from fireredtts2.training.bad_steps import MAX_BAD_STEPS, BadSteps, step_if_finite
 from fireredtts2.training.codec.adversarial import Remade, remade, windows
 from fireredtts2.training.codec.decoder_losses import DecoderLosses
+from fireredtts2.training.codec.decoding_parts import freeze
 from fireredtts2.training.codes_data import CROP_FRAMES, CodesData
 from fireredtts2.training.discriminators import Discriminators
 from fireredtts2.training.precision import CPU, computing_quickly, resolve_precision
 from fireredtts2.training.run import run
-from fireredtts2.training.schedule import average_decay, trapezoid
+from fireredtts2.training.schedule import trapezoid
 from fireredtts2.training.speaker_net import VoiceLoss
 
 MAX_NORM = 10.0
@@ -72,13 +74,9 @@ class StageTwo:
             )
         self.codec, self.config, self.voice = codec, config, voice
         self.discriminators = Discriminators()
-        self.loss = DecoderLosses(codec)
-        codec.requires_grad_(False)
-        self.trained = [codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder]
-        for part in self.trained:
-            part.requires_grad_(True)
+        self.loss = DecoderLosses(freeze(codec))
         self.average = copy.deepcopy(codec).eval().requires_grad_(False)
-        self.parameters = [p for part in self.trained for p in part.parameters()]
+        self.parameters = [p for p in codec.parameters() if p.requires_grad]
         self.optimizer = torch.optim.AdamW(
             self.parameters, lr=config.learning_rate, betas=(0.8, 0.99), weight_decay=0.01
         )
@@ -122,12 +120,11 @@ class StageTwo:
         self.bad_steps.count(self.step_count, is_good)
         return {name: value.item() for name, value in losses.items()}
 
-    @torch.no_grad()
     def _average(self) -> None:
         decay = average_decay(AVERAGE_DECAY, self.step_count)
-        for kept, fresh in zip(self.average.parameters(), self.codec.parameters(), strict=True):
-            if fresh.requires_grad:
-                kept.lerp_(fresh, 1 - decay)
+        fresh = {name: p for name, p in self.codec.named_parameters() if p.requires_grad}
+        kept = {name: p for name, p in self.average.named_parameters() if name in fresh}
+        follow(kept, fresh, decay)
 
     def _drawn_codebooks(self) -> int:
         choices = self.config.codebooks

@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.training.attention_guide import AttentionGuide, heard_before, near_targets
+from fireredtts2.training.averages import follow
 from fireredtts2.training.code_noise import with_code_noise
 from fireredtts2.training.dual_transformer_trainer import DualTransformerTrainer
 from fireredtts2.training.llm_data import Composer, LlmBatch, Mixture
@@ -117,11 +118,9 @@ class LlmTrainer(DualTransformerTrainer[LlmBatch]):
             self._average()
         return losses
 
-    @torch.no_grad()
     def _average(self) -> None:
         decay = min(AVERAGE_DECAY, self.step_count / (self.step_count + 50))
-        for kept, fresh in zip(self.average.parameters(), self.model.parameters(), strict=True):
-            kept.lerp_(fresh, 1 - decay)
+        follow(dict(self.average.named_parameters()), dict(self.model.named_parameters()), decay)
 
     def state(self) -> dict:
         return {

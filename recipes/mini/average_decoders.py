@@ -16,9 +16,10 @@ import torch
 from torch import Tensor
 
 from fireredtts2.atomic_file import atomic_path
+from fireredtts2.training.codec.decoding_parts import DECODING_PARTS
 
-#: What a run of the decoder trains; the rest must be the same in all of them.
-TRAINED = ("rvq.output_proj.", "upsample.", "acoustic_decoder.")
+#: Beginnings of the keys that a run of the decoder trains; the rest is the same in all of them.
+TRAINED = tuple(f"{part}." for part in DECODING_PARTS)
 
 
 def averaged(states: dict[str, dict[str, Tensor]]) -> dict[str, Tensor]:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from fireredtts2.checkpoint import CheckpointFolder
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import CodecConfig
-from fireredtts2.training.codec import stage_one, stage_two
+from fireredtts2.training.codec import decoding_parts, stage_one, stage_two
 from fireredtts2.training.codec.adversarial import decoded
 from fireredtts2.training.codec.batches import CHUNK_FRAMES
 from fireredtts2.training.codec.decoder_losses import LINEAR_WINDOWS
@@ -79,7 +79,7 @@ def estimate_recipe(recipe: CodecRecipe) -> CodecEstimate:
     """The memory of a recipe's run."""
     config, is_first = sizes_of(recipe), recipe.model.stage == "one"
     codec = _without_values(lambda: RedCodec(config))
-    trained = stage_one.freeze(codec) if is_first else stage_two.freeze(codec)
+    trained = stage_one.freeze(codec) if is_first else decoding_parts.freeze(codec)
     own = _without_values(lambda: _own_parts(config, recipe))
     judges = None
     if recipe.loss.adversarial_from_step is not None:

@@ -11,6 +11,7 @@ from fireredtts2.training.codec.adversarial import decoded, remade
 from fireredtts2.training.codec.batches import CropPlace, CropPlan, crop_audio
 from fireredtts2.training.codec.codes import CodeReader
 from fireredtts2.training.codec.decoder_losses import DecoderLosses
+from fireredtts2.training.codec.decoding_parts import freeze
 from fireredtts2.training.codec.quantization import Uses
 from fireredtts2.training.codec.read_ahead import ReadAhead
 from fireredtts2.training.codec.recipe import CodecRecipe
@@ -104,11 +105,3 @@ class DecoderStage:
 
     def load(self, state: dict[str, bool]) -> None:
         """There is nothing but weights."""
-
-
-def freeze(codec: RedCodec) -> RedCodec:
-    """Leaves open what decodes: no code changes by it."""
-    codec.requires_grad_(False)
-    for part in (codec.rvq.output_proj, codec.upsample, codec.acoustic_decoder):
-        part.requires_grad_(True)
-    return codec

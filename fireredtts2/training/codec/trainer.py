@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fireredtts2.training.averages import average_decay, follow
 from fireredtts2.training.bad_steps import BadSteps
 from fireredtts2.training.codec.judges import Judges, build_adamw
 from fireredtts2.training.codec.quantization import Uses
@@ -23,7 +24,7 @@ from fireredtts2.training.codec.recipe import CodecRecipe
 from fireredtts2.training.codec.stage import NOISE, Stage
 from fireredtts2.training.finetune.optimizer import set_rates
 from fireredtts2.training.finetune.optimizer_state import load_gathered
-from fireredtts2.training.schedule import average_decay, rate_share
+from fireredtts2.training.schedule import rate_share
 
 LEARN = 2**20  # as a number for draws, beyond the batches of a step
 
@@ -203,13 +204,3 @@ class CodecTrainer:
 
 def _copied(values: dict[str, Tensor]) -> dict[str, Tensor]:
     return {name: value.detach().clone() for name, value in values.items()}
-
-
-@torch.no_grad()
-def follow(average: dict[str, Tensor], values: dict[str, Tensor], decay: float) -> None:
-    """Moves averages towards values; what is no number (a flag) is taken over."""
-    for name, kept in average.items():
-        if kept.is_floating_point():
-            kept.lerp_(values[name].detach(), 1 - decay)
-        else:
-            kept.copy_(values[name])

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from fireredtts2.llm.dual_transformer import DualTransformer
+from fireredtts2.training.averages import average_decay, follow
 from fireredtts2.training.bad_steps import BadSteps
 from fireredtts2.training.finetune.loss_module import LOSS_NAMES, LossModule, checkpoint_blocks
 from fireredtts2.training.finetune.optimizer import build_optimizers, rate_factor, set_rates
@@ -32,7 +33,6 @@ from fireredtts2.training.finetune.sharding import (
     whole,
 )
 from fireredtts2.training.precision import computing_in, resolve_precision
-from fireredtts2.training.schedule import average_decay
 
 VALIDATION_STEP = 2**31  # as a number for draws, beyond any step
 
@@ -156,8 +156,7 @@ class Trainer:
             optimizer.step()
         if self.average is not None:
             decay = average_decay(self.recipe.optim.ema_decay, self.step_count)
-            for name, kept in self.average.items():
-                kept.lerp_(self.trained[name].detach().float(), 1 - decay)
+            follow(self.average, self.trained, decay)
 
     @torch.no_grad()
     def validate(self, packer: Packer) -> dict[str, float]:

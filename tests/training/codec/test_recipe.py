@@ -12,7 +12,7 @@ pytest.importorskip("yaml", reason="recipes need the training extra")
 
 from fireredtts2.codec import RedCodec
 from fireredtts2.config import CodecConfig
-from fireredtts2.training.codec import memory, stage_one, stage_two
+from fireredtts2.training.codec import decoding_parts, memory, stage_one, stage_two
 from fireredtts2.training.codec.memory import estimate_recipe
 from fireredtts2.training.codec.recipe import read_recipe, recipe_from
 from tests import tiny
@@ -128,7 +128,7 @@ def test_counted_activations_are_those_that_are_kept(
 ) -> None:
     """On shapes as with values: the same graph keeps the same bytes."""
     recipe = recipe_from(values("two", loss__content_weight=content_weight, loss__takes=takes))
-    codec = stage_two.freeze(RedCodec(tiny.codec_config()))
+    codec = decoding_parts.freeze(RedCodec(tiny.codec_config()))
     loss = memory._own_parts(codec.config, recipe)
     real = memory._activations(codec, loss, None, recipe)
     assert estimate_recipe(recipe).activations == pytest.approx(real, rel=0.02)
