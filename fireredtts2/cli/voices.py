@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -14,6 +16,8 @@ from fireredtts2.cli.examples import epilog
 from fireredtts2.config import FRAME_RATE_HZ
 
 if TYPE_CHECKING:
+    from fireredtts2.codec import RedCodec
+    from fireredtts2.narration.prompter import LearnAdapter
     from fireredtts2.voices import Voice, VoiceLibrary
 
 app = typer.Typer(
@@ -73,10 +77,8 @@ def add(
     from dataclasses import replace
 
     from fireredtts2.checkpoint import CheckpointFolder
-    from fireredtts2.cli.progress import count_progress
     from fireredtts2.engine.device import resolve_device
     from fireredtts2.narration.prompter import Prompter
-    from fireredtts2.training.codec.voice_adaptation import adapter_learner
     from fireredtts2.voices import check_name
 
     with blamed_on(ExitCode.USAGE):
@@ -89,8 +91,7 @@ def add(
             raise ValueError(f"voice {name!r} is there already; --overwrite, or choose another")
     with blamed_on(ExitCode.MODEL):
         prompter = Prompter.from_checkpoint(CheckpointFolder(model), resolved)
-    with blamed_on(ExitCode.USAGE), count_progress("learning", quiet or not adapt) as show:
-        learn = adapter_learner(prompter.codec, show) if adapt else None
+    with blamed_on(ExitCode.USAGE), _learning(prompter.codec, adapt, quiet) as learn:
         made = prompter.make_voice(name, clip, transcript, learn)
     voice = replace(made, language=language)
     path = library.add(voice, overwrite=overwrite)
@@ -133,6 +134,19 @@ def about(library: VoiceLibrary, name: str) -> dict[str, Any]:
 
 def seconds_of(voice: Voice) -> float:
     return round(voice.codes.shape[1] / FRAME_RATE_HZ, 2)
+
+
+@contextlib.contextmanager
+def _learning(codec: RedCodec, adapt: bool, quiet: bool) -> Iterator[LearnAdapter | None]:
+    """Lends what adapts the decoder to a voice, with a bar; None where that is not asked."""
+    if not adapt:
+        yield None
+        return
+    from fireredtts2.cli.progress import count_progress
+    from fireredtts2.training.codec.voice_adaptation import adapter_learner
+
+    with count_progress("learning", quiet) as show:
+        yield adapter_learner(codec, show)
 
 
 def _transcript(text: str | None, text_file: Path | None) -> str:

@@ -43,8 +43,8 @@ CLIP_TOP_HZ = 7_600
 class Adaptation:
     """How an adapter is learnt; the weights are those of `DecoderLosses`."""
 
-    steps: int = 40
-    learning_rate: float = 4e-3
+    steps: int = 30
+    learning_rate: float = 5e-3
     warmup_steps: int = 5
     takes: int = 1
     mel_weight: float = 15.0
@@ -55,6 +55,8 @@ class Adaptation:
     seed: int = 0
 
 
+@torch.inference_mode(False)
+@torch.enable_grad()
 def adapt_voice(
     codec: RedCodec,
     codes: Tensor,
