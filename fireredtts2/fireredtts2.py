@@ -243,6 +243,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         wav: AudioSource,
         text: str,
         adapt: bool = False,
+        more: Sequence[AudioSource] = (),
         on_progress: Callable[[int, int], None] | None = None,
     ) -> Voice:
         """Makes a voice from a clip, once; `tts.voices.add(voice)` keeps it under its name.
@@ -253,19 +254,22 @@ class FireRedTTS2(PublishedCalls[Tensor]):
             text: what is said in it.
             adapt: whether the decoder is adapted to the voice, which learns from the clip for some
                 updates: a small codec then sounds more like it (docs/api.md).
+            more: further recordings of the voice, as `wav`, that the decoder learns from as well;
+                what is said in them need not be known.
             on_progress: is told after each of these how many there were, and how many there will
                 be.
 
         Raises:
-            ValueError: silent, too long, not audio, without a transcript, or a bad name; a codec
-                that cannot be adapted, or a clip that nothing can be learnt from.
+            ValueError: silent, too long, not audio, without a transcript, or a bad name; more
+                recordings without `adapt`; a codec that cannot be adapted, or clips that nothing
+                can be learnt from.
         """
         learn: LearnAdapter | None = None
         if adapt:
             from fireredtts2.training.codec.voice_adaptation import adapter_learner
 
             learn = adapter_learner(self.codec, on_progress)
-        return self.studio.prompter.make_voice(name, wav, text, learn)
+        return self.studio.prompter.make_voice(name, wav, text, learn, more)
 
 
 class FireRedTTS2_Stream(PublishedCalls[Iterator[Tensor]]):

@@ -67,6 +67,20 @@ def test_a_voice_is_spoken_with_its_adapter(adapted, clip: Path, tmp_path: Path)
     assert (spoken[0].audio - unadapted).abs().max() > 1e-3
 
 
+def test_more_recordings_are_learnt_from(adapted, clip: Path, tmp_path: Path):
+    tts, made = adapted
+    sound = np.random.default_rng(1).normal(0, 0.1, 16_000)
+    soundfile.write(tmp_path / "other.wav", sound, 16_000)
+    others = [tmp_path / "other.wav", (tmp_path / "other.wav").read_bytes()]
+    more = tts.make_voice("anna", clip, "What is said.", adapt=True, more=others)
+    assert torch.equal(more.codes, made.codes)
+    assert not torch.equal(more.adapter["up"], made.adapter["up"])
+    with pytest.raises(ValueError, match=r"2 more clips were given, of which only an adapter"):
+        tts.make_voice("anna", clip, "What is said.", more=others)
+    with pytest.raises(ValueError, match=r"a clip is a path, .* not int"):
+        tts.make_voice("anna", clip, "What is said.", adapt=True, more=[3])
+
+
 def test_an_adapter_of_another_decoder_is_left_out_and_said(
     adapted, caplog: pytest.LogCaptureFixture
 ):

@@ -677,6 +677,36 @@ def test_a_voice_may_be_adapted_to(
     assert shell(*add, "--adapt", "--overwrite", "--quiet").errors == ""
 
 
+def test_a_voice_may_be_adapted_to_by_more_recordings(
+    shell: Shell, everything: Path, quick_adaptation: Adaptation
+) -> None:
+    (everything / "anna").mkdir()
+    for name in ("one.wav", "two.wav"):
+        noise = 0.1 * np.random.default_rng(len(name)).standard_normal(16_000)
+        soundfile.write(everything / "anna" / name, noise, 16_000)
+    (everything / "anna" / "one.txt").write_text("A text is not needed, and not in the way.")
+    add = ("voices", "add", "anna", "clip.wav", "--text", "Said.", "--overwrite")
+    learnt = []
+    for more in (("--more", "anna"), ("--more", "anna/one.wav", "--more", "clip.wav"), ()):
+        added = shell(*add, "--adapt", *more)
+        assert added.code == 0, added.errors
+        path = json.loads(shell("voices", "show", "anna", "--json").text)["file"]
+        learnt.append(Voice.load(path).adapter["bias"])
+    assert not torch.equal(learnt[0], learnt[1])
+    assert not torch.equal(learnt[1], learnt[2])
+    (everything / "empty").mkdir()
+    for more, message in (
+        ("empty", "empty: no recording; known are .aac"),
+        ("gone.wav", "gone.wav"),
+    ):
+        refused = shell(*add, "--adapt", "--more", more)
+        assert refused.code == ExitCode.USAGE
+        assert message in refused.errors
+    refused = shell(*add, "--more", "anna")
+    assert refused.code == ExitCode.USAGE
+    assert "--more is what --adapt learns from" in refused.errors
+
+
 def test_a_voice_is_made_without_a_language_model(
     shell: Shell, everything: Path, voiced_checkpoint: Path
 ) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -69,6 +69,13 @@ def add(
     adapt: Annotated[
         bool, typer.Option("--adapt", help="Let the decoder learn the voice: it sounds more alike.")
     ] = False,
+    more: Annotated[
+        list[Path] | None,
+        typer.Option(
+            help="With --adapt: another recording to learn from, or a folder of them; no text "
+            "needed. May be given again."
+        ),
+    ] = None,
     quiet: options.Quiet = False,
     model: options.Model = options.DEFAULT_MODEL,
     device: options.Device = "auto",
@@ -86,13 +93,16 @@ def add(
         transcript = _transcript(text, text_file)
         resolved = resolve_device(device)
         clip.open("rb").close()
+        others = recordings_in(more or (), clip)
+        if others and not adapt:
+            raise ValueError("--more is what --adapt learns from: give that as well")
         library = open_library(model)
         if name in library.list() and not overwrite:
             raise ValueError(f"voice {name!r} is there already; --overwrite, or choose another")
     with blamed_on(ExitCode.MODEL):
         prompter = Prompter.from_checkpoint(CheckpointFolder(model), resolved)
     with blamed_on(ExitCode.USAGE), _learning(prompter.codec, adapt, quiet) as learn:
-        made = prompter.make_voice(name, clip, transcript, learn)
+        made = prompter.make_voice(name, clip, transcript, learn, others)
     voice = replace(made, language=language)
     path = library.add(voice, overwrite=overwrite)
     if not quiet:
@@ -134,6 +144,30 @@ def about(library: VoiceLibrary, name: str) -> dict[str, Any]:
 
 def seconds_of(voice: Voice) -> float:
     return round(voice.codes.shape[1] / FRAME_RATE_HZ, 2)
+
+
+def recordings_in(paths: Sequence[Path], clip: Path) -> list[Path]:
+    """Recordings, and those in folders; without the clip itself, each once.
+
+    Raises:
+        ValueError: a folder without any.
+        FileNotFoundError: no such file.
+    """
+    from fireredtts2.training.prepare.recordings import AUDIO_SUFFIXES
+
+    found: list[Path] = []
+    for path in paths:
+        if not path.is_dir():
+            path.open("rb").close()
+            found.append(path)
+            continue
+        inside = [one for one in sorted(path.iterdir()) if one.suffix.lower() in AUDIO_SUFFIXES]
+        if not inside:
+            raise ValueError(f"{path}: no recording; known are {', '.join(sorted(AUDIO_SUFFIXES))}")
+        found += inside
+    once = {path.resolve(): path for path in found}
+    once.pop(clip.resolve(), None)
+    return list(once.values())
 
 
 @contextlib.contextmanager

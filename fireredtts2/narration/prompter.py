@@ -30,8 +30,8 @@ logger = logging.getLogger(__name__)
 TAG = re.compile(r"\s*\[([^\]\[]*)\]")
 
 VoiceLike = str | Voice
-#: Codes (q, T) of a clip and its audio (samples,) at 16 kHz to the voice's adapter.
-LearnAdapter = Callable[[Tensor, Tensor], VoiceAdapter]
+#: Codes (q, T) and audio (samples,) at 16 kHz of some clips to the voice's adapter.
+LearnAdapter = Callable[[Sequence[tuple[Tensor, Tensor]]], VoiceAdapter]
 KNOWN_TIMBRES = 64  # of voices; an equaliser has 2 kB
 
 
@@ -62,6 +62,14 @@ def split_tag(text: str) -> tuple[str, str]:
             + ", ".join(f"[{speaker}]" for speaker in SPEAKERS)
         )
     return speaker_name(tag[1]), text[tag.end() :].strip()
+
+
+def _check_clip(name: str, clip: object) -> None:
+    if not isinstance(clip, str | bytes | PathLike) and not hasattr(clip, "read"):
+        raise ValueError(
+            f"voice {name!r}: a clip is a path, the bytes of a file or an open binary file, "
+            f"not {type(clip).__name__}"
+        )
 
 
 @dataclass(frozen=True)
@@ -115,16 +123,23 @@ class Prompter:
         return decoder_id(self.codec.acoustic_decoder.state_dict())
 
     def make_voice(
-        self, name: str, clip: AudioSource, text: str, learn: LearnAdapter | None = None
+        self,
+        name: str,
+        clip: AudioSource,
+        text: str,
+        learn: LearnAdapter | None = None,
+        more: Sequence[AudioSource] = (),
     ) -> Voice:
-        """Encodes a clip once, and lets `learn` adapt the decoder to it.
+        """Encodes a clip once, and lets `learn` adapt the decoder to it and to `more` clips.
 
         See `FireRedTTS2.make_voice`.
         """
-        if not isinstance(clip, str | bytes | PathLike) and not hasattr(clip, "read"):
+        for one in (clip, *more):
+            _check_clip(name, one)
+        if more and learn is None:
             raise ValueError(
-                f"voice {name!r}: a clip is a path, the bytes of a file or an open binary file, "
-                f"not {type(clip).__name__}"
+                f"voice {name!r}: {len(more)} more clips were given, of which only an adapter "
+                "learns: ask for it as well (adapt)"
             )
         if not isinstance(text, str) or not text.strip():
             raise ValueError(f"voice {name!r}: a voice prompt needs the transcript of its clip")
@@ -141,7 +156,10 @@ class Prompter:
         )
         if learn is None:
             return voice
-        adapter = learn(codes[: self.num_codebooks].to(self._device), audio)
+        others = [read_prompt(one) for one in more]
+        clips = [(codes, audio), *((self.encode(one), one) for one in others)]
+        heard = [(one[: self.num_codebooks].to(self._device), sound) for one, sound in clips]
+        adapter = learn(heard)
         return replace(voice, adapter=adapter.tensors, decoder_id=self.decoder_id)
 
     def _check_transcript(self, name: str, text: str) -> None:
