@@ -1,7 +1,8 @@
 """The codec: seconds of computing for a second of audio.
 
-Encoding and decoding whole clips in batches, and decoding in chunks as a stream does. All cases
-take turns within the same rounds.
+Encoding and decoding whole clips in batches, and decoding in chunks as a stream does: by the
+decoder as it is, and each clip by an adapter of its own. All cases take turns within the same
+rounds.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from benchmarks.clock import Spread, interleaved, ratio, timed
 from benchmarks.options import new_parser, read_settings
 from benchmarks.report import Report
 from benchmarks.subject import SEED, Subject
+from fireredtts2.codec.voice_adapter import VoiceAdapter, adapter_shapes
 from fireredtts2.config import FRAME_RATE_HZ, INPUT_SAMPLES_PER_FRAME
 
 BATCHES = (1, 4, 8)
@@ -38,7 +40,7 @@ class CodecCase:
 
     Args:
         subject: whose codec.
-        what: "encode", "decode" or "stream".
+        what: "encode", "decode", "stream" or "adapted", a stream with adapters.
         batch: clips at once.
         num_frames: of each clip.
         chunk_frames: of a stream's chunk.
@@ -53,16 +55,24 @@ class CodecCase:
         noise = torch.Generator().manual_seed(SEED)
         audio = torch.randn(batch, num_frames * INPUT_SAMPLES_PER_FRAME, generator=noise)
         self._audio = (0.1 * audio).to(subject.device)
+        self._adapters: list[VoiceAdapter] = []
+        if what == "adapted":
+            shapes = adapter_shapes(subject.codec.config.acoustic_decoder).items()
+            self._adapters = [
+                VoiceAdapter(**{n: 1e-3 * torch.randn(s, generator=noise) for n, s in shapes})
+                for _ in range(batch)
+            ]
 
     @property
     def num_calls(self) -> int:
         """Calls of the codec in one sample."""
-        return -(-self._num_frames // self.chunk_frames) if self.what == "stream" else 1
+        is_whole = self.what in ("encode", "decode")
+        return 1 if is_whole else -(-self._num_frames // self.chunk_frames)
 
     def __call__(self) -> float:
         """Seconds of computing for a second of audio."""
-        work = {"encode": self._encode, "decode": self._decode, "stream": self._stream}[self.what]
-        return timed(work, self._subject.device) / self.audio_s
+        whole = {"encode": self._encode, "decode": self._decode}
+        return timed(whole.get(self.what, self._stream), self._subject.device) / self.audio_s
 
     @property
     def audio_s(self) -> float:
@@ -79,6 +89,8 @@ class CodecCase:
         """Every chunk goes to the host, as a listener's does."""
         codec = self._subject.codec
         state = codec.initial_state(self.batch, self._num_frames)
+        for row, adapter in enumerate(self._adapters):
+            state.adapt(row, adapter)
         for chunk in self._codes.split(self.chunk_frames, dim=2):
             codec.decode_chunk(chunk, state).cpu()
 
@@ -91,8 +103,9 @@ def all_cases(subject: Subject, num_frames: int) -> dict[str, CodecCase]:
             found[f"{what} {batch}"] = CodecCase(subject, what, batch, num_frames, num_frames)
         if subject.codec.config.acoustic_decoder.causal:  # another cannot be streamed
             for size in CHUNK_FRAMES:
-                case = CodecCase(subject, "stream", batch, num_frames, size)
-                found[f"stream {batch} {size}"] = case
+                for what in ("stream", "adapted"):
+                    case = CodecCase(subject, what, batch, num_frames, size)
+                    found[f"{what} {batch} {size}"] = case
     return found
 
 
