@@ -82,6 +82,13 @@ class VoiceAdapter:
         """What is added to the head's outputs (B, T, F) for hidden states (B, T, D)."""
         return x @ self.head_down.mT @ self.head_up.mT + self.head_bias[:, None]
 
+    def scaled(self, strength: float) -> VoiceAdapter:
+        """One that adds so much of what this one adds."""
+        kept = ("down", "head_down")
+        return VoiceAdapter(
+            **{name: one if name in kept else strength * one for name, one in self.items()}
+        )
+
     def rows(self, count: int, device: torch.device | None = None) -> VoiceAdapter:
         """That of one row for `count` rows, on a device."""
         return VoiceAdapter(

@@ -39,6 +39,17 @@ def test_what_it_adds_is_a_low_rank_change_and_a_constant(codec: RedCodec):
     torch.testing.assert_close(own.rows(1).after(block, x), expected)
 
 
+def test_a_scaled_one_adds_as_much_less(codec: RedCodec):
+    own = adapter(codec, 1)
+    x = torch.randn(1, codec.config.acoustic_decoder.embed_dim, 7)
+    for strength in (0.0, 0.5, 2.0):
+        scaled = own.scaled(strength).rows(1)
+        wanted = x + strength * (own.rows(1).after(1, x) - x)
+        torch.testing.assert_close(scaled.after(1, x), wanted)
+        wanted = strength * own.rows(1).head(x.mT)
+        torch.testing.assert_close(scaled.head(x.mT), wanted)
+
+
 def test_every_block_and_the_head_are_changed(codec: RedCodec):
     clip = codes(FRAMES, 1)
     plain, own = codec.decode(clip), adapter(codec, 1)

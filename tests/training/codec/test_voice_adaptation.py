@@ -80,6 +80,8 @@ def test_what_is_learnt_is_what_a_voices_file_keeps(codec: RedCodec):
     assert learnt.down.shape[1] == RANK
     again = adapt_voice(codec, [clip_of(codec)], QUICK)
     assert all(torch.equal(again.tensors[name], tensor) for name, tensor in learnt.items())
+    half = adapt_voice(codec, [clip_of(codec)], dataclasses.replace(QUICK, strength=0.375))
+    torch.testing.assert_close(2 * half.up, learnt.up, rtol=2e-3, atol=1e-6)
     other = adapt_voice(codec, [clip_of(codec)], dataclasses.replace(QUICK, seed=1))
     assert not torch.equal(other.up, learnt.up)
 
