@@ -51,7 +51,7 @@ class Adaptation:
     linear_weight: float = 10.0
     loud_weight: float = 10.0
     excitation_weight: float = 5.0
-    content_weight: float = 20.0
+    content_weight: float = 60.0
     seed: int = 0
 
     def steps_for(self, num_frames: int) -> int:
