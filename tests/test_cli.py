@@ -663,10 +663,16 @@ def test_voices_come_and_go(shell: Shell, everything: Path) -> None:
 
 
 def test_a_voice_may_be_adapted_to(
-    shell: Shell, everything: Path, quick_adaptation: Adaptation
+    shell: Shell,
+    everything: Path,
+    quick_adaptation: Adaptation,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
+    torch.set_num_threads(3)
     add = ("voices", "add", "anna", "clip.wav", "--text", "Said.")
     assert shell(*add).code == 0
+    assert torch.get_num_threads() == 1  # several wait for each other beside other work
     assert not json.loads(shell("voices", "show", "anna", "--json").text)["adapted"]
     assert shell("say", "Hello.", "--voice", "anna", "--seed", "1", "-o", "a.wav").code == 0
     added = shell(*add, "--adapt", "--overwrite")

@@ -85,6 +85,7 @@ def add(
 
     from fireredtts2.checkpoint import CheckpointFolder
     from fireredtts2.engine.device import resolve_device
+    from fireredtts2.engine.threads import use_suited_threads
     from fireredtts2.narration.prompter import Prompter
     from fireredtts2.voices import check_name
 
@@ -100,7 +101,9 @@ def add(
         if name in library.list() and not overwrite:
             raise ValueError(f"voice {name!r} is there already; --overwrite, or choose another")
     with blamed_on(ExitCode.MODEL):
-        prompter = Prompter.from_checkpoint(CheckpointFolder(model), resolved)
+        folder = CheckpointFolder(model)
+        use_suited_threads(folder.llm_config, resolved)
+        prompter = Prompter.from_checkpoint(folder, resolved)
     with blamed_on(ExitCode.USAGE), _learning(prompter.codec, adapt, quiet) as learn:
         made = prompter.make_voice(name, clip, transcript, learn, others)
     voice = replace(made, language=language)
