@@ -376,9 +376,12 @@ def test_an_equalised_voice_is_looked_at_once(
     voices = [prompter.make_voice("anna", clip, text) for text in ("One.", "Two.")]
     other = Voice("other", voices[0].codes.flip(1), "Three.", spectrum=voices[0].spectrum)
     decode, decoded = prompter.codec.decode, []
-    monkeypatch.setattr(
-        prompter.codec, "decode", lambda *args: decoded.append(args) or decode(*args)
-    )
+
+    def noted(*args, **more):
+        decoded.append(args)
+        return decode(*args, **more)
+
+    monkeypatch.setattr(prompter.codec, "decode", noted)
     first, again, third = (prompter.from_voice("S1", one).timbre for one in (*voices, other))
     assert len(decoded) == 2
     assert first is again
