@@ -74,6 +74,11 @@ class ApiError(Exception):
         self.retry_after_s = retry_after_s
 
 
+def shutting_down() -> ApiError:
+    """What is answered where no more is begun."""
+    return ApiError(503, "the server is shutting down", "server_error", "shutting_down")
+
+
 def as_api_error(error: Exception) -> ApiError:
     """The answer to an error that came up on the way."""
     if isinstance(error, ApiError):

@@ -9,7 +9,7 @@ from starlette.requests import HTTPConnection
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from fireredtts2.serving import errors
-from fireredtts2.serving.errors import ApiError
+from fireredtts2.serving.errors import ApiError, shutting_down
 from fireredtts2.serving.keys import CLIENT, Client
 from fireredtts2.serving.server import Server
 
@@ -47,7 +47,7 @@ class Gate:
     def _admit(self, scope: Scope, held: contextlib.ExitStack) -> Client:
         server = self.server
         if server.is_draining:
-            raise ApiError(503, "the server is shutting down", "server_error", "shutting_down")
+            raise shutting_down()
         client = server.client(HTTPConnection(scope))
         server.rates.take(client, "requests_per_minute")
         is_spoken = scope["type"] == "websocket" or bool(SPOKEN.match(scope["path"]))

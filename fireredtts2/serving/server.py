@@ -30,7 +30,7 @@ from fireredtts2.serving.audio_stream import (
     encoded,
 )
 from fireredtts2.serving.config import OPENAI_VOICES, ServingConfig
-from fireredtts2.serving.errors import ApiError, as_api_error
+from fireredtts2.serving.errors import ApiError, as_api_error, shutting_down
 from fireredtts2.serving.keys import CLIENT, Client, KeyRing
 from fireredtts2.serving.metrics import Metrics
 from fireredtts2.serving.rate_limit import RateLimiter
@@ -127,7 +127,8 @@ class Server:
 
         Raises:
             ValueError: as `FireRedTTS2.make_voice`.
-            ApiError: too many uploads, or another voice is being adapted to.
+            ApiError: too many uploads, another voice is being adapted to, or the server is told to
+                end before this one was.
         """
         self.rates.take(CLIENT.get(), "uploads_per_hour")
         try:
@@ -138,7 +139,12 @@ class Server:
         wav = io.BytesIO()
         soundfile.write(wav, samples, INPUT_RATE_HZ, format="WAV", subtype="FLOAT")
         with self._one_adaptation() if adapt else contextlib.nullcontext():
-            return self.tts.make_voice(name, wav.getvalue(), text, adapt)
+            return self.tts.make_voice(name, wav.getvalue(), text, adapt, (), self._go_on_adapting)
+
+    def _go_on_adapting(self, step: int, num_steps: int) -> None:
+        """Called after each update: a server that ends waits for those who listen, not for this."""
+        if self.is_draining:
+            raise shutting_down()
 
     @contextlib.contextmanager
     def _one_adaptation(self) -> Iterator[None]:
@@ -267,7 +273,7 @@ class Server:
         """
         began = time.perf_counter()
         if self.is_draining:
-            raise ApiError(503, "the server is shutting down", "server_error", "shutting_down")
+            raise shutting_down()
         try:
             chunks = await anyio.to_thread.run_sync(start, limiter=self._limiter)
             reader = ChunkReader(self._counted(route, chunks), self._limiter)

@@ -199,6 +199,28 @@ def test_a_voice_may_be_adapted_to_one_at_a_time(
     assert heard != plain
 
 
+def test_a_server_that_ends_waits_for_no_adaptation(
+    tts: FireRedTTS2, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    app = create_app(ServingConfig(voices_path=tmp_path / "voices", num_slots=2), tts)
+    rates: list[int] = []
+
+    def rate(step: int, *_: int) -> float:
+        """The server is told to end while the first update is made."""
+        app.state.server.is_draining = True
+        rates.append(step)
+        return 1.0
+
+    monkeypatch.setattr(voice_adaptation, "trapezoid", rate)
+    form = {"name": "anna", "text": "What is said.", "adapt": "true"}
+    with TestClient(app, raise_server_exceptions=False) as client:
+        answer = client.post("/v1/voices", data=form, files={"file": ("clip.wav", clip())})
+    assert answer.status_code == 503
+    assert "shutting down" in answer.json()["error"]["message"]
+    assert rates == [0]
+    assert not (tmp_path / "voices" / "anna.safetensors").exists()
+
+
 def test_figures_tell_what_happened(client: TestClient):
     ask(client)
     ask(client, voice="nobody")
