@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from fireredtts2.codec.voice_adapter import VoiceAdapter
@@ -23,3 +24,8 @@ class Timbre:
     gains: Tensor | None = None
     prompt: Tensor | None = None
     adapter: VoiceAdapter | None = None
+
+    def one_row(self, device: torch.device) -> tuple[Tensor | None, VoiceAdapter | None]:
+        """Gains (1, bins) and adapter as `RedCodec.decode` takes them for a single clip."""
+        gains = None if self.gains is None else self.gains[None].to(device)
+        return gains, None if self.adapter is None else self.adapter.rows(1, device)

@@ -118,9 +118,7 @@ class CodecRunner:
         if not self._kept[slot]:
             return torch.zeros(0)
         codes = torch.cat(self._kept[slot], dim=1)
-        own = self._timbres[slot]
-        gains = None if own.gains is None else own.gains[None].to(self._device)
-        adapter = None if own.adapter is None else own.adapter.rows(1, self._device)
+        gains, adapter = self._timbres[slot].one_row(self._device)
         with self._own_stream():
             return self.codec.decode(codes[None].to(self._device), gains, None, adapter)[0].cpu()
 

@@ -223,9 +223,7 @@ class Prompter:
 
     def heard(self, voice: Voice) -> Tensor:
         """A voice's clip as its codes decode, (samples,) at 24 kHz on the CPU."""
-        timbre = self.voice_timbre(voice) or Timbre()
-        gains = None if timbre.gains is None else timbre.gains[None]
-        adapter = None if timbre.adapter is None else timbre.adapter.rows(1, self._device)
+        gains, adapter = (self.voice_timbre(voice) or Timbre()).one_row(self._device)
         codes = voice.codes[None].to(self._device)
         return self.codec.decode(codes, gains, adapter=adapter)[0].cpu()
 

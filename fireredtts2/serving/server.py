@@ -148,7 +148,7 @@ class Server:
 
     @contextlib.contextmanager
     def _one_adaptation(self) -> Iterator[None]:
-        """One at a time: it takes the processor from those who speak, for up to a minute."""
+        """One at a time: it takes the processor from those who speak, for minutes at worst."""
         if not self._adapting.acquire(blocking=False):
             message = "another voice is being adapted to; ask again when it is done"
             raise ApiError(429, message, "rate_limit_error", "adapting", "adapt", ADAPTING_AGAIN_S)
