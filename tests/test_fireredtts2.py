@@ -394,7 +394,7 @@ def test_an_equalised_voice_is_looked_at_once(
 def test_a_voices_clip_is_heard_before_each_turn_where_the_codec_wants_it(
     tmp_path: Path, clip: Path, equalizer: float
 ):
-    """In every way to give a voice; a turn of a random voice hears nothing."""
+    """In every way to give a voice; a random voice hears what it said first."""
     folder = write_checkpoint(tmp_path / "prompted", equalizer=equalizer, prompt_frames=4)
     tts = FireRedTTS2(folder, device="cpu", gen_type="dialogue")
     made = tts.make_voice("anna", clip, "What is said.")
@@ -402,12 +402,23 @@ def test_a_voices_clip_is_heard_before_each_turn_where_the_codec_wants_it(
     if equalizer:
         assert made.spectrum is not None
         gains = tts.codec.equalization(made.spectrum, made.codes)[None]
-    script_turns(tts.studio.engine, *[5] * 6)
+    script_turns(tts.studio.engine, *[5] * 9)
     for turn in spoken_in_every_way(tts, made, clip):
         expected = tts.codec.decode(turn.codes[None], gains, made.codes[None, :, -4:])[0]
         assert (turn.audio - expected).abs().max() < 1e-5
-    (random,) = tts.say("Hello.", seed=1).turns
-    assert (random.audio - tts.codec.decode(random.codes[None])[0]).abs().max() < 1e-5
+    first, other, second = tts.dialogue(["[S1]Hello.", "[S2]Hm?", "[S1]Hello."], seed=1).turns
+    for turn, heard in ((first, None), (other, None), (second, first.codes[None, :, -4:])):
+        expected = tts.codec.decode(turn.codes[None], prompt=heard)[0]
+        assert (turn.audio - expected).abs().max() < 1e-5
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> FireRedTTS2:
+    folder = write_checkpoint(tmp_path / "listening")
+    asked = {"text": {"proof_takes": 2, "proof_clearness": -1.0}}
+    (folder / "config_text.json").write_text(json.dumps(asked))
+    save_file(CtcAligner(16).state_dict(), folder / "listener.safetensors")
+    return FireRedTTS2(folder, device="cpu")
 
 
 def test_a_checkpoint_may_have_a_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

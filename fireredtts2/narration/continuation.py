@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from torch import Tensor
 
@@ -13,7 +14,7 @@ from fireredtts2.config import (
     MONOLOGUE_UNSPOKEN_FRAMES,
 )
 from fireredtts2.engine.request import Block
-from fireredtts2.narration.conversation import END_ROWS, Spoken
+from fireredtts2.narration.conversation import END_ROWS, Spoken, TimbreOf
 from fireredtts2.narration.layout import Layout
 from fireredtts2.phonemes import PUNCTUATION
 
@@ -84,11 +85,19 @@ class Continuation:
         layout: makes the rows.
         prompt: the voice, or none.
         reads_units: the texts are units of speech.
+        timbre_of: asked for the random voice.
     """
 
-    def __init__(self, layout: Layout, prompt: Spoken | None, *, reads_units: bool = False) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        prompt: Spoken | None,
+        *,
+        reads_units: bool = False,
+        timbre_of: TimbreOf | None = None,
+    ) -> None:
         self.layout = layout
-        self._prompt = prompt
+        self._prompt, self._timbre_of = prompt, timbre_of
         self._reads_units = reads_units
 
     @property
@@ -123,7 +132,8 @@ class Continuation:
     def add(self, segment: Spoken) -> None:
         """A first piece in a random voice becomes the prompt of the others."""
         if self._prompt is None and segment.codes.shape[1] > MONOLOGUE_MIN_FRAMES:
-            self._prompt = segment
+            timbre = self._timbre_of(segment.codes) if self._timbre_of else None
+            self._prompt = replace(segment, timbre=timbre)
 
     @property
     def _segment(self) -> SingleSegment:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 from fireredtts2.codec.timbre import Timbre
@@ -15,6 +16,10 @@ from fireredtts2.llm.prompt import Rows
 from fireredtts2.narration.layout import Layout
 
 END_ROWS = 1
+#: What a speaker without a prompt has said first tells how he sounds; more than this is not needed.
+OWN_VOICE_FRAMES = 50
+#: What a voice is decoded with, by codes (Q, T) that it said.
+TimbreOf = Callable[[Tensor], Timbre | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,6 +64,7 @@ class Conversation:
         max_rows: the window, of which the next turn's frames are part.
         trained_rows: the longest sequence that the model has learnt from; turns go rather than
             that it is exceeded, but prompts and the next turn may exceed it.
+        timbre_of: asked for the voices of speakers without a prompt, once they have spoken.
     """
 
     unspoken_frames = 0
@@ -70,13 +76,17 @@ class Conversation:
         prompts: Sequence[Spoken],
         max_rows: int,
         trained_rows: int = MAX_CONTEXT_ROWS,
+        timbre_of: TimbreOf | None = None,
     ) -> None:
         self.layout = layout
         self.max_rows = max_rows
         self.trained_rows = trained_rows
         self._prompts: list[Rows] = []
         self._turns: list[Rows] = []
+        self._num_added = 0  # turns, less those that were taken back
+        self._timbre_of = timbre_of
         self._known: dict[str, Spoken] = {}  # of each speaker the longest prompt with a timbre
+        self._first_turns: list[tuple[int, Spoken]] = []  # with their numbers; of all the others
         for prompt in prompts:
             self.add_prompt(prompt)
 
@@ -100,12 +110,22 @@ class Conversation:
 
     def drop_last(self) -> None:
         """Takes the newest turn back; nothing happens where none is in the window."""
-        if self._turns:
-            self._turns.pop()
+        if not self._turns:
+            return
+        self._turns.pop()
+        self._num_added -= 1
+        if self._first_turns and self._first_turns[-1][0] == self._num_added:
+            self._first_turns.pop()
 
     def timbre(self, speaker: str) -> Timbre | None:
-        """A speaker's, by the longest prompt; None for none."""
-        return self._known[speaker].timbre if speaker in self._known else None
+        """A speaker's, by the longest prompt, or by what he said first; None for none."""
+        if speaker in self._known:
+            return self._known[speaker].timbre
+        said = self._first_codes(speaker)
+        return self._timbre_of(torch.cat(said, dim=1)) if self._timbre_of and said else None
+
+    def _first_codes(self, speaker: str) -> list[Tensor]:
+        return [turn.codes for _, turn in self._first_turns if turn.speaker == speaker]
 
     def check(self, speaker: str, text: str, max_frames: int) -> None:
         """Raises ValueError where the turn could not be spoken, whatever is said before it."""
@@ -124,6 +144,10 @@ class Conversation:
     def add(self, segment: Spoken) -> None:
         """Takes a turn in, codes and all: nothing is decoded and encoded again."""
         self._turns.append(self._rows(segment))
+        num_known = sum(codes.shape[1] for codes in self._first_codes(segment.speaker))
+        if segment.speaker not in self._known and num_known < OWN_VOICE_FRAMES:
+            self._first_turns.append((self._num_added, segment))
+        self._num_added += 1
 
     def _rows(self, segment: Spoken) -> Rows:
         return self.layout.spoken(segment.speaker, segment.text, segment.codes)

@@ -8,10 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from fireredtts2.adapters import Adapter, find_adapter
 from fireredtts2.checkpoint import CheckpointFolder, GenType
 from fireredtts2.codec import RedCodec
+from fireredtts2.codec.timbre import Timbre
 from fireredtts2.config import DEFAULT_TOPK, LLMConfig, TextConfig
 from fireredtts2.engine.front import AnyEngine, Front
 from fireredtts2.engine.loading import build_engine, load_codec, load_fused_llm
@@ -271,7 +273,9 @@ class Studio:
         """One voice that goes on from its prompt."""
         line = self._typesetter.monologue(text)
         layout, reads_units = self._layout_of(direction.options), self.prompter.frontend.reads_units
-        continuation = Continuation(layout, prompt, reads_units=reads_units)
+        continuation = Continuation(
+            layout, prompt, reads_units=reads_units, timbre_of=self._timbre_of
+        )
         return self._narrate([line], continuation, direction)
 
     def exchange(self, voices: Mapping[str, VoiceLike] | None, options: Options) -> Exchange:
@@ -310,7 +314,11 @@ class Studio:
         runner = self.engine.model_runner
         trained_rows = runner.model.config.trained_rows
         layout = self._layout_of(options)
-        return Conversation(layout, prompts, runner.max_rows, trained_rows)
+        return Conversation(layout, prompts, runner.max_rows, trained_rows, self._timbre_of)
+
+    def _timbre_of(self, codes: Tensor) -> Timbre | None:
+        """What a random voice is decoded with from its second turn on, by what it said before."""
+        return self.codec.timbre(codes, None)
 
     def _narrate(
         self, lines: Sequence[Line], context: Context, direction: Direction

@@ -71,6 +71,76 @@ def test_what_goes_on_sounds_as_its_prompt():
     assert Continuation(LAYOUT, None).timbre("S1") is None
 
 
+def as_timbre(said: torch.Tensor) -> Timbre:
+    return Timbre(prompt=said)
+
+
+def of_random_voices(*prompts: Spoken) -> Conversation:
+    return Conversation(LAYOUT, prompts, MAX_ROWS, timbre_of=as_timbre)
+
+
+def prompt_of(conversation: Conversation, speaker: str) -> torch.Tensor | None:
+    timbre = conversation.timbre(speaker)
+    return None if timbre is None else timbre.prompt
+
+
+def test_a_random_voice_sounds_as_it_did_at_first():
+    conversation = of_random_voices()
+    assert prompt_of(conversation, "S1") is None
+    turns = [spoken("S1", "Hm.", 30, 1), spoken("S1", "Well.", 30, 2), spoken("S1", "So.", 30, 3)]
+    conversation.add(turns[0])
+    assert torch.equal(prompt_of(conversation, "S1"), turns[0].codes)
+    assert prompt_of(conversation, "S2") is None
+    conversation.add(turns[1])
+    enough = torch.cat([turns[0].codes, turns[1].codes], dim=1)
+    assert torch.equal(prompt_of(conversation, "S1"), enough)
+    conversation.add(turns[2])
+    assert torch.equal(prompt_of(conversation, "S1"), enough)
+
+
+def test_a_given_voice_sounds_as_its_prompt_whatever_it_says():
+    timbre = Timbre(prompt=codes(4))
+    conversation = of_random_voices(Spoken("S1", "Hm.", codes(9), timbre))
+    conversation.add(spoken("S1", "A turn.", 60, 1))
+    assert conversation.timbre("S1") is timbre
+
+
+def test_a_voice_that_was_taken_back_is_forgotten():
+    conversation = of_random_voices()
+    first, second, third = (spoken("S1", "Hm.", 20, seed) for seed in (1, 2, 3))
+    other = spoken("S2", "Oh.", 20, 4)
+    for turn in (first, other, second):
+        conversation.add(turn)
+    conversation.drop_last()
+    assert torch.equal(prompt_of(conversation, "S1"), first.codes)
+    conversation.drop_last()
+    assert prompt_of(conversation, "S2") is None
+    conversation.drop_last()
+    assert prompt_of(conversation, "S1") is None
+    conversation.drop_last()  # nothing is left
+    conversation.add(third)
+    assert torch.equal(prompt_of(conversation, "S1"), third.codes)
+
+
+def test_a_random_voice_is_known_when_its_turns_have_left_the_window():
+    conversation = of_random_voices()
+    first = spoken("S1", "Hm.", 60, 1)
+    conversation.add(first)
+    for seed in range(20):
+        conversation.add(spoken("S2", "A turn.", 40, seed))
+        conversation.blocks("S1", "And?", TURN_FRAMES)
+    assert conversation.num_turns < 12
+    assert torch.equal(prompt_of(conversation, "S1"), first.codes)
+
+
+def test_a_monologue_goes_on_in_the_voice_of_its_first_piece():
+    continuation = Continuation(LAYOUT, None, timbre_of=as_timbre)
+    assert continuation.timbre("S1") is None
+    first = spoken("S1", "A piece.", 30)
+    continuation.add(first)
+    assert torch.equal(continuation.timbre("S1").prompt, first.codes)
+
+
 def test_long_conversation_slides_and_prompts_stay():
     conversation = Conversation(LAYOUT, PROMPTS, MAX_ROWS)
     prompts = conversation.blocks("S1", "x", TURN_FRAMES)[:2]
