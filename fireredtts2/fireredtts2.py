@@ -10,6 +10,7 @@ from torch import Tensor
 from fireredtts2.audio import AudioSource
 from fireredtts2.narration.errors import SpeechError
 from fireredtts2.narration.exchange import Exchange
+from fireredtts2.narration.lead import Lead
 from fireredtts2.narration.options import OptionValues
 from fireredtts2.narration.prompter import LearnAdapter, VoiceLike
 from fireredtts2.narration.studio import Direction
@@ -83,7 +84,8 @@ class FireRedTTS2(PublishedCalls[Tensor]):
     `on_runaway`, `reencode_context`, `adapter`. The same seed gives the same samples; those of a
     stream are those of the whole clip but for rounding (1e-5; with a harmonic source 3e-4), where
     `takes` is 1: where the model has a listener, a whole clip's turn is spoken again if it is not
-    clear.
+    clear, and a stream's as far as there is time while what came before is heard. That depends on
+    the machine: a stream with a seed has single takes, unless it is given `takes` too.
 
     A turn that comes out empty, or does not end within its limit, is tried again with other random
     numbers, and after `max_attempts` raises `SpeechError`, which holds the turns finished before
@@ -165,6 +167,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         hold_turns: bool = False,
         after: Sequence[Turn] = (),
         priority: int = 0,
+        lead: Lead | None = None,
         **options: Unpack[OptionValues],
     ) -> Iterator[AudioChunk]:
         """`dialogue` as a stream: the same speech, while it is made.
@@ -179,11 +182,13 @@ class FireRedTTS2(PublishedCalls[Tensor]):
             after: the script's first turns, where they were spoken earlier with the same seed: the
                 stream goes on as it would have. Their audio is not needed.
             priority: among all that wait for the engine; below 0 lets others go first.
+            lead: how far whoever hears it is behind, where that is another than who hears all of it
+                from the first chunk on, as it was spoken.
             **options: see the class.
         """
-        chosen = self.studio.options(options)
+        chosen = self.studio.options(options, hold_turns)
         direction = Direction(
-            chosen, hold_turns, False, on_turn, on_progress, tuple(after), priority
+            chosen, hold_turns, False, on_turn, on_progress, tuple(after), priority, lead
         )
         return self.studio.dialogue(script, voices, direction)
 
@@ -195,11 +200,12 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         on_turn: OnTurn | None = None,
         on_progress: OnProgress | None = None,
         hold_turns: bool = False,
+        lead: Lead | None = None,
         **options: Unpack[OptionValues],
     ) -> Iterator[AudioChunk]:
-        """`say` as a stream; `hold_turns` as for `stream_dialogue`."""
-        chosen = self.studio.options(options)
-        direction = Direction(chosen, hold_turns, False, on_turn, on_progress)
+        """`say` as a stream; `hold_turns` and `lead` as for `stream_dialogue`."""
+        chosen = self.studio.options(options, hold_turns)
+        direction = Direction(chosen, hold_turns, False, on_turn, on_progress, lead=lead)
         return self.studio.say(text, voice, direction)
 
     stream_monologue = stream_say
@@ -222,7 +228,7 @@ class FireRedTTS2(PublishedCalls[Tensor]):
             >>> for chunk in exchange.stream("Good evening."):  # doctest: +SKIP
             ...     player.write(chunk.audio.numpy())
         """
-        return self.studio.exchange(voices, self.studio.options(options))
+        return self.studio.exchange(voices, self.studio.options(options, hold=False))
 
     def stream(
         self,
@@ -232,7 +238,8 @@ class FireRedTTS2(PublishedCalls[Tensor]):
         **options: Unpack[OptionValues],
     ) -> Iterator[AudioChunk]:
         """`generate` as a stream."""
-        direction = Direction(self.studio.options(options), hold=False, keeps_turns=False)
+        chosen = self.studio.options(options, hold=False)
+        direction = Direction(chosen, hold=False, keeps_turns=False)
         return self.studio.turn(text, speaker, context, direction)
 
     # --- Voices -------------------------------------------------------------------------------

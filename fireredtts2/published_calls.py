@@ -71,7 +71,8 @@ class PublishedCalls(ABC, Generic[Result]):
     def _result(self, chunks: Iterator[AudioChunk]) -> Result: ...
 
     def _direction(self, **options: object) -> Direction:
-        return Direction(self.studio.options(options), hold=self.holds, keeps_turns=self.holds)
+        chosen = self.studio.options(options, self.holds)
+        return Direction(chosen, hold=self.holds, keeps_turns=self.holds)
 
     def generate_dialogue(
         self,

@@ -19,8 +19,10 @@ from fireredtts2 import FireRedTTS2, FireRedTTS2_Stream, Segment, SpeechError, T
 from fireredtts2.config import OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.device import available_devices, resolve_device, resolve_dtype
 from fireredtts2.llm.sampling import SamplingParams
+from fireredtts2.narration.lead import Lead
 from fireredtts2.proofing.ctc_aligner import CtcAligner
 from fireredtts2.proofing.listener import Listener
+from fireredtts2.script import ScriptTurn
 from fireredtts2.speech import collect
 from tests.tiny import (
     CODEBOOK_SIZE,
@@ -434,6 +436,37 @@ def test_a_checkpoint_may_have_a_listener(tmp_path: Path, monkeypatch: pytest.Mo
     monkeypatch.setattr(Listener, "clearness", lambda self, audio, units: next(clearness))
     assert len(tts.say("Hello.", seed=1).audio) == 6 * FRAME
     assert len(tts.say("Hello.", seed=1, takes=1).audio) == 7 * FRAME
+
+
+def test_a_stream_with_a_seed_is_not_judged_unless_takes_are_given(listening: FireRedTTS2):
+    """What is spoken again depends on the time, and who gives a seed wants the same again."""
+    options = listening.studio.options
+    assert options({"seed": 1}).takes == 2
+    assert options({}, hold=False).takes == 2
+    assert options({"seed": None}, hold=False).takes == 2
+    assert options({"seed": 1}, hold=False).takes == 1
+    assert options({"seed": 1, "takes": 3}, hold=False).takes == 3
+
+
+def test_streams_hear_themselves_while_there_is_time(
+    listening: FireRedTTS2, monkeypatch: pytest.MonkeyPatch
+):
+    script_turns(listening.studio.engine, *[5, 6, 7])
+    clearness = iter([-3.0, -0.5])
+    monkeypatch.setattr(Listener, "clearness", lambda self, audio, units: next(clearness))
+    script = [ScriptTurn("S1", "Hello."), ScriptTurn("S2", "Yes?", pause_s=60.0)]
+    turns = collect(listening.stream_dialogue(script)).turns
+    assert [turn.codes.shape[1] for turn in turns] == [5, 7]
+
+
+def test_what_is_heard_too_fast_leaves_no_time(
+    listening: FireRedTTS2, monkeypatch: pytest.MonkeyPatch
+):
+    script_turns(listening.studio.engine, *[5, 6])
+    monkeypatch.setattr(Listener, "clearness", lambda *_: pytest.fail("no time for that"))
+    script = [ScriptTurn("S1", "Hello."), ScriptTurn("S2", "Yes?", pause_s=60.0)]
+    turns = collect(listening.stream_dialogue(script, lead=Lead(speed=100.0))).turns
+    assert [turn.codes.shape[1] for turn in turns] == [5, 6]
 
 
 # --- Bad input --------------------------------------------------------------------------------

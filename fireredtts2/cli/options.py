@@ -104,7 +104,7 @@ Takes = Annotated[
     typer.Option(
         "--takes",
         help="Speak a piece at most so often, until the model's listener hears all of it; 1 does "
-        "not ask it. Not with --stream.",
+        "not ask it. With --stream as far as there is time.",
         rich_help_panel="Sampling",
     ),
 ]

@@ -15,11 +15,13 @@ from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.front import AnyEngine
 from fireredtts2.narration.conversation import Conversation, Spoken
 from fireredtts2.narration.errors import SpeechError
+from fireredtts2.narration.lead import Lead
 from fireredtts2.narration.lines import Typesetter
 from fireredtts2.narration.narrator import CHARACTERS_PER_S
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
 from fireredtts2.narration.take import Take, TakeError, Taken, frame_limit
+from fireredtts2.proofing.listener import Listener
 from fireredtts2.script import ScriptTurn
 from fireredtts2.speech import AudioChunk
 
@@ -44,6 +46,7 @@ class Exchange:
         typesetter: prepares texts.
         options: sampling, limits, the seed; the same texts in the same pieces sound the same again.
         pace: how long a text may take.
+        listener: judges takes while there is time; None for no such judge.
     """
 
     def __init__(
@@ -53,9 +56,11 @@ class Exchange:
         typesetter: Typesetter,
         options: Options,
         pace: Pace,
+        listener: Listener | None = None,
     ) -> None:
         self._engine, self._conversation = engine, conversation
         self._typesetter, self._options, self._pace = typesetter, options, pace
+        self._listener = listener
         # With the frames of silence that followed each.
         self._recent: deque[tuple[Spoken, int]] = deque(maxlen=NUM_RECENT)
         self._num_streams = 0
@@ -80,15 +85,20 @@ class Exchange:
         with self._alone():
             self._conversation.add_prompt(prompt)
 
-    def stream(self, text: str, speaker: str = "S1") -> Generator[AudioChunk, None, None]:
+    def stream(
+        self, text: str, speaker: str = "S1", lead: Lead | None = None
+    ) -> Generator[AudioChunk, None, None]:
         """Speaks a text, a whole turn or a piece of one.
 
         Args:
             text: any length; long ones are spoken in pieces.
             speaker: "S1" to "S4".
+            lead: how far whoever hears it is behind, where he hears other streams before this one
+                or hears it faster; by default this one alone, as it was spoken.
 
         Yields:
-            Audio as it is made; `turn_index` counts the streams of this exchange.
+            Audio as it is made, none (n = 0) where it is held for the listener's sake; `turn_index`
+            counts the streams of this exchange.
 
         Raises:
             ValueError: nothing to say, an unknown speaker, or too long for the window.
@@ -100,7 +110,7 @@ class Exchange:
         for piece in line.pieces:
             limit = frame_limit(piece, self._options, self._pace)
             self._conversation.check(line.speaker, piece, limit)
-        return self._stream(line.speaker, text, line.pieces)
+        return self._stream(line.speaker, text, line.pieces, lead or Lead())
 
     def forget(self, seconds: float) -> None:
         """Takes back the last seconds that were yielded: they were not heard.
@@ -125,7 +135,7 @@ class Exchange:
     # --- One stream -----------------------------------------------------------------------------
 
     def _stream(
-        self, speaker: str, text: str, pieces: Sequence[str]
+        self, speaker: str, text: str, pieces: Sequence[str], lead: Lead
     ) -> Generator[AudioChunk, None, None]:
         with self._alone():
             index = self._num_streams
@@ -139,24 +149,26 @@ class Exchange:
                     self._options,
                     (index, number),
                     self._pace,
+                    listener=self._listener,
                 )
                 try:
-                    taken = yield from self._heard(take, index, speaker, piece)
+                    taken = yield from self._heard(take, index, speaker, piece, lead)
                 except (TakeError, RequestFailedError) as error:
                     raise SpeechError(index, speaker, text, str(error), []) from error.__cause__
                 pause_frames = self._pace.pause_frames(pieces, number)
                 self._add(Spoken(speaker, piece, taken.codes), pause_frames)
                 if pause_frames:
                     silence = torch.zeros(pause_frames * OUTPUT_SAMPLES_PER_FRAME)
+                    lead.gave(silence.shape[0])
                     yield AudioChunk(silence, index, speaker)
             yield AudioChunk(torch.zeros(0), index, speaker, is_turn_end=True)
 
     def _heard(
-        self, take: Take, index: int, speaker: str, piece: str
+        self, take: Take, index: int, speaker: str, piece: str, lead: Lead
     ) -> Generator[AudioChunk, None, Taken]:
         """A take's audio; where the reader goes, what was yielded is kept."""
         num_samples = 0
-        audio = take.run(hold=False)
+        audio = take.run(hold=False, lead=lead)
         try:
             while True:
                 try:
@@ -164,6 +176,7 @@ class Exchange:
                 except StopIteration as end:
                     return end.value
                 num_samples += part.shape[0]
+                lead.gave(part.shape[0])
                 yield AudioChunk(part, index, speaker)
         except GeneratorExit:
             audio.close()

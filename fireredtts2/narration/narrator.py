@@ -14,6 +14,7 @@ from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.front import AnyEngine
 from fireredtts2.narration.conversation import Context, Spoken
 from fireredtts2.narration.errors import SpeechError
+from fireredtts2.narration.lead import Lead
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
 from fireredtts2.narration.take import Take, TakeError, Taken, frame_limit
@@ -53,7 +54,9 @@ class Narrator:
         on_turn: called with every finished turn; what it holds survives an interruption.
         on_progress: called before and after every turn and with every chunk.
         priority: of what is asked of the engine.
-        listener: judges takes of turns that are held; None for no such judge.
+        listener: judges takes of turns that are held, and of streams while there is time; None for
+            no such judge.
+        lead: how far the reader of a stream is behind.
     """
 
     def __init__(
@@ -69,6 +72,7 @@ class Narrator:
         on_progress: Callable[[Progress], None] | None = None,
         priority: int = 0,
         listener: Listener | None = None,
+        lead: Lead | None = None,
     ) -> None:
         self._engine = engine
         self._context = context
@@ -83,6 +87,7 @@ class Narrator:
         self._num_samples = 0
         self._began_s = 0.0
         self._priority, self._listener = priority, listener
+        self._lead = lead or Lead()
         self._num_earlier = 0
 
     def resume(self, lines: Sequence[Line], after: Sequence[Turn]) -> None:
@@ -144,7 +149,7 @@ class Narrator:
             if line.pause_s:
                 yield self._pause(index, line)
             for audio in self._speak(index, line, hold, takes):
-                self._num_samples += audio.shape[0]
+                self._count(audio)
                 self._report(index, lines)
                 yield AudioChunk(audio, index, line.speaker)
             turn = self._finish(line, takes)
@@ -153,8 +158,13 @@ class Narrator:
 
     def _pause(self, index: int, line: Line) -> AudioChunk:
         audio = torch.zeros(round(line.pause_s * OUTPUT_RATE_HZ))
-        self._num_samples += audio.shape[0]
+        self._count(audio)
         return AudioChunk(audio, index, line.speaker)
+
+    def _count(self, audio: Tensor) -> None:
+        """Notes audio that is about to be yielded."""
+        self._num_samples += audio.shape[0]
+        self._lead.gave(audio.shape[0])
 
     def _speak(self, index: int, line: Line, hold: bool, takes: list[Taken]) -> Iterator[Tensor]:
         """Yields the audio of one line, and puts what came out of each piece into `takes`."""
@@ -172,7 +182,7 @@ class Narrator:
                     self._priority,
                     self._listener,
                 )
-                taken = yield from take.run(hold)
+                taken = yield from take.run(hold, self._lead)
             except (TakeError, RequestFailedError, ValueError) as error:
                 if isinstance(error, ValueError) and not self._num_samples:
                     raise  # the call was wrong, and nothing is lost

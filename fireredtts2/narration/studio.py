@@ -25,6 +25,7 @@ from fireredtts2.narration.continuation import Continuation, SingleSegment
 from fireredtts2.narration.conversation import Context, Conversation, Spoken
 from fireredtts2.narration.exchange import Exchange
 from fireredtts2.narration.layout import Layout
+from fireredtts2.narration.lead import Lead
 from fireredtts2.narration.lines import Typesetter
 from fireredtts2.narration.narrator import Line, Narrator
 from fireredtts2.narration.options import Options
@@ -47,6 +48,7 @@ class Direction:
         on_progress: called as audio is made.
         after: the first turns, where they were spoken earlier.
         priority: among all that wait for the engine; 0 is usual.
+        lead: how far whoever hears a stream is behind; by default as if he heard it as it comes.
     """
 
     options: Options
@@ -56,6 +58,7 @@ class Direction:
     on_progress: Callable[[Progress], None] | None = None
     after: Sequence[Turn] = ()
     priority: int = 0
+    lead: Lead | None = None
 
 
 def advised_sampling(config: LLMConfig) -> Mapping[str, float]:
@@ -213,8 +216,13 @@ class Studio:
         """
         self.engine.prepare(SamplingParams(**self._advised))  # type: ignore[arg-type]
 
-    def options(self, values: Mapping[str, Any]) -> Options:
+    def options(self, values: Mapping[str, Any], hold: bool = True) -> Options:
         """Options as the caller gave them, and for the rest as this model is best sampled.
+
+        Args:
+            values: by name; None is not given.
+            hold: whether turns are held. In a stream it depends on the time what is spoken again,
+                so that a caller who gives a seed, to hear the same again, gets single takes.
 
         Raises:
             ValueError: an unknown option, or a value that is not allowed.
@@ -226,7 +234,8 @@ class Studio:
             # The published default is taken by models with fewer codes too.
             if isinstance(value, int) and value > max(num_codes, DEFAULT_TOPK):
                 raise ValueError(f"{name} {value}: this model has {num_codes} codes to choose from")
-        options = Options.from_keywords({"takes": self._takes, **self._advised, **given})
+        takes = self._takes if hold or "seed" not in given else 1
+        options = Options.from_keywords({"takes": takes, **self._advised, **given})
         known = self.engine.model_runner.adapter_numbers
         if options.adapter not in known:
             names = ", ".join(name for name in known if name) or "none"
@@ -282,7 +291,9 @@ class Studio:
         """A conversation whose texts come one by one."""
         speaking = {speaker_name(speaker) for speaker in voices or ()}
         conversation = self._conversation(self.prompter.from_cast(voices, speaking), options)
-        return Exchange(self.engine, conversation, self._typesetter, options, self._pace)
+        return Exchange(
+            self.engine, conversation, self._typesetter, options, self._pace, self._listener
+        )
 
     def turn(
         self, text: str, speaker: str, context: Sequence[Segment | Turn], direction: Direction
@@ -334,6 +345,7 @@ class Studio:
             on_progress=direction.on_progress,
             priority=direction.priority,
             listener=self._listener,
+            lead=direction.lead,
         )
         narrator.check(lines)
         narrator.resume(lines, direction.after)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -27,11 +27,15 @@ from fireredtts2.engine.request import (
 )
 from fireredtts2.engine.scheduler import QueueFullError
 from fireredtts2.narration.conversation import Context
+from fireredtts2.narration.lead import Lead
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
 from fireredtts2.proofing.listener import Listener
 
 logger = logging.getLogger(__name__)
+NOTHING = torch.zeros(0)
+#: How long what is made may still be held, in seconds.
+SpareTime = Callable[[], float]
 
 
 class TakeError(Exception):
@@ -43,14 +47,29 @@ class Taken:
     """What came out.
 
     Attributes:
-        codes: (Q, T), the spoken frames.
-        audio: (samples,) float32, what was yielded.
-        was_cut: the turn had not ended at its limit.
+        request: what was asked, which holds the frames.
+        audio: (samples,) float32, all of it.
+        held: the last chunks of it, which have not been yielded.
     """
 
-    codes: Tensor
+    request: Request
     audio: Tensor
-    was_cut: bool
+    held: Sequence[Tensor] = ()
+
+    @property
+    def codes(self) -> Tensor:
+        """(Q, T), the spoken frames."""
+        return self.request.codes
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether the turn had not ended at its limit."""
+        return self.request.finish is FinishReason.LIMIT
+
+    @property
+    def is_out(self) -> bool:
+        """Whether some of it has been yielded, so that it must be kept."""
+        return sum(len(chunk) for chunk in self.held) < len(self.audio)
 
 
 @dataclass(frozen=True)
@@ -108,35 +127,56 @@ class Take:
         self._asked: Request | None = None  # of the last attempt
         self._blocks: list[Block] = context.blocks(speaker, text, self._max_frames)
 
-    def run(self, hold: bool) -> Generator[Tensor, None, Taken]:
+    def run(self, hold: bool, lead: Lead | None = None) -> Generator[Tensor, None, Taken]:
         """Yields audio (n,); returns the codes.
 
         Args:
             hold: let nothing out before the whole take is known to be good; a listener then has
                 the piece spoken again where it does not hear all of it clearly.
+            lead: of a stream; the same is done while that leaves time for it, and what there is is
+                let out before the time is up. Meanwhile nothing (n = 0) is yielded, so that a
+                reader may go.
 
         Raises:
             TakeError: every attempt was empty, failed or ran away.
         """
         options = self._options
         # Where the limit is the wanted length, no take says all of its text.
-        is_judged = hold and options.takes > 1 and options.on_runaway != "accept"
-        if self._listener is None or not is_judged:
-            return (yield from self._spoken(hold, 0))
-        taken = self._clearest(self._listener)
-        yield taken.audio
+        is_judged = options.takes > 1 and options.on_runaway != "accept"
+        listener = self._listener if is_judged else None
+        spare_s: SpareTime = _never if lead is None or listener is None else lead.spare_s
+        if hold:
+            spare_s = _always
+        if listener is None or not spare_s():
+            spoken = self._spoken(0, hold, spare_s)
+        else:
+            spoken = self._clearest(listener, hold, spare_s)
+        taken = drained(spoken) if hold else (yield from spoken)
+        self._asked = taken.request
+        yield from taken.held
         return taken
 
-    def _clearest(self, listener: Listener) -> Taken:
+    def _clearest(
+        self, listener: Listener, hold: bool, spare_s: SpareTime
+    ) -> Generator[Tensor, None, Taken]:
         """The first take that is clear, or the clearest of as many as there may be."""
         best, best_rank = None, (False, -math.inf)
         for number in range(self._options.takes):
+            before_s = spare_s()
+            spoken = self._spoken(number * self._options.max_attempts, hold, spare_s)
             try:
-                taken = drained(self._spoken(True, number * self._options.max_attempts))
+                if best is None:
+                    taken = yield from spoken
+                elif (other := (yield from _while_unheard(spoken))) is not None:
+                    taken = other
+                else:
+                    break  # the time is up
             except (TakeError, RequestFailedError, QueueFullError):
                 if best is None:
                     raise
                 continue  # what there is already is better than nothing
+            if taken.is_out:
+                return taken
             clearness = listener.clearness(taken.audio, self._text)
             logger.debug("take %d: clearness %.2f", number + 1, clearness)
             rank = not taken.was_cut, clearness
@@ -144,21 +184,36 @@ class Take:
                 best, best_rank = taken, rank
             if rank >= (True, listener.is_clear):
                 break
+            if not hold and not self._has_time(before_s - spare_s(), spare_s()):
+                break
         assert best is not None
         return best
 
-    def _spoken(self, hold: bool, first_attempt: int) -> Generator[Tensor, None, Taken]:
-        """One take, whose attempts are numbered from `first_attempt` on."""
+    def _has_time(self, took_s: float, spare_s: float) -> bool:
+        """Whether another take will be there in time: it need not wait, nor take longer."""
+        scheduler = self._engine.scheduler
+        is_free = not scheduler.num_waiting and len(scheduler.live) < len(scheduler.slots)
+        return is_free and spare_s > took_s
+
+    def _spoken(
+        self, first_attempt: int, hold: bool, spare_s: SpareTime
+    ) -> Generator[Tensor, None, Taken]:
+        """One take, whose attempts are numbered from `first_attempt` on.
+
+        Yields what has to be let out before it ends, and nothing (n = 0) while there is time.
+        """
+        chunk_frames = WHOLE_CHUNK_FRAMES if hold else LIVE_CHUNK_FRAMES
         for attempt in range(self._options.max_attempts):
-            number = first_attempt + attempt
-            request = self._request(number, WHOLE_CHUNK_FRAMES if hold else LIVE_CHUNK_FRAMES)
+            request = self._request(first_attempt + attempt, chunk_frames)
             self._asked = request
             audio: list[Tensor] = []
             num_out = 0
             with closing(self._engine.stream(request)) as chunks:
                 for chunk in chunks:
                     audio.append(chunk)
-                    if not hold and self._is_under_way(request):
+                    if num_out == 0 and spare_s():
+                        yield NOTHING
+                    elif self._is_under_way(request):
                         yield from audio[num_out:]
                         num_out = len(audio)
             verdict = self._judge(request)
@@ -166,9 +221,7 @@ class Take:
             if verdict.fault is None or (is_final and verdict.is_usable):
                 if verdict.fault is not None:
                     logger.warning("%s; kept as it is", verdict.fault)
-                yield from audio[num_out:]
-                was_cut = request.finish is FinishReason.LIMIT
-                return Taken(request.codes, torch.cat(audio), was_cut)
+                return Taken(request, torch.cat(audio), audio[num_out:])
             logger.info("attempt %d: %s", attempt + 1, verdict.fault)
             if is_final:
                 break
@@ -224,6 +277,28 @@ class Take:
         if request.num_spoken < self._fewest_frames:
             return Verdict("the speech is too short for its text")
         return Verdict()
+
+
+def _always() -> float:
+    return math.inf
+
+
+def _never() -> float:
+    return 0.0
+
+
+def _while_unheard(spoken: Generator[Tensor, None, Taken]) -> Generator[Tensor, None, Taken | None]:
+    """A take of which nothing may be let out; None once something would have to be."""
+    with closing(spoken):
+        while True:
+            try:
+                audio = next(spoken)
+            except StopIteration as end:
+                taken: Taken = end.value
+                return taken
+            if len(audio):
+                return None
+            yield audio
 
 
 def drained(audio: Generator[Tensor, None, Taken]) -> Taken:

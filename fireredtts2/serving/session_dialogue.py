@@ -11,6 +11,7 @@ import torch
 
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.narration.exchange import BusyError, Exchange
+from fireredtts2.narration.lead import Lead
 from fireredtts2.script import Script, ScriptTurn, parse_script
 from fireredtts2.serving.errors import ApiError
 from fireredtts2.serving.keys import CLIENT
@@ -58,15 +59,20 @@ def session_dialogue(
         session.cast.update({name: speaker for speaker, name in script.names.items()})
         for speaker, name in voices.items():
             server.speaker_in(session, speaker, name)
+        lead = Lead(asked.speed)
         # NOTE: all turns are looked through here, before the first is spoken.
-        streams = [session.exchange.stream(turn.text, turn.speaker) for turn in script]
-        return _spoken(server, session, script.turns, streams)
+        streams = [session.exchange.stream(turn.text, turn.speaker, lead) for turn in script]
+        return _spoken(server, session, script.turns, streams, lead)
 
     return script, start
 
 
 def _spoken(
-    server: Server, session: Session, turns: Sequence[ScriptTurn], streams: Sequence[Stream]
+    server: Server,
+    session: Session,
+    turns: Sequence[ScriptTurn],
+    streams: Sequence[Stream],
+    lead: Lead,
 ) -> Chunks:
     with server.sessions.held(session):
         num_samples = 0
@@ -74,9 +80,11 @@ def _spoken(
             if turn.pause_s:
                 audio = torch.zeros(round(turn.pause_s * OUTPUT_RATE_HZ))
                 num_samples += audio.shape[0]
+                lead.gave(audio.shape[0])
                 yield AudioChunk(audio, index, turn.speaker)
             start_s = num_samples / OUTPUT_RATE_HZ
-            with closing(_turn(session.exchange, turn, stream, may_wait=index > 0)) as chunks:
+            spoken = _turn(session.exchange, turn, stream, lead, may_wait=index > 0)
+            with closing(spoken) as chunks:
                 for chunk in chunks:
                     num_samples += chunk.audio.shape[0]
                     told = None
@@ -85,7 +93,9 @@ def _spoken(
                     yield dataclasses.replace(chunk, turn_index=index, turn=told)
 
 
-def _turn(exchange: Exchange, turn: ScriptTurn, stream: Stream, may_wait: bool) -> Stream:
+def _turn(
+    exchange: Exchange, turn: ScriptTurn, stream: Stream, lead: Lead, may_wait: bool
+) -> Stream:
     """One turn's chunks, once nobody else speaks.
 
     Raises:
@@ -100,7 +110,7 @@ def _turn(exchange: Exchange, turn: ScriptTurn, stream: Stream, may_wait: bool) 
             if time.monotonic() >= ends_at:
                 raise
         time.sleep(LOOK_S)
-        stream = exchange.stream(turn.text, turn.speaker)  # what was refused cannot go on
+        stream = exchange.stream(turn.text, turn.speaker, lead)  # what was refused cannot go on
     with closing(stream):
         yield first
         yield from stream

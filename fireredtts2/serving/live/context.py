@@ -12,6 +12,7 @@ import anyio
 
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.narration.exchange import Exchange, first_part
+from fireredtts2.narration.lead import Lead
 from fireredtts2.serving.audio_stream import ChunkReader
 from fireredtts2.serving.errors import ApiError, as_api_error, body_of
 from fireredtts2.serving.live.limits import LiveLimits
@@ -53,6 +54,7 @@ class LiveTurn:
 
     speaker: str
     track: VoiceTrack
+    lead: Lead
     began: float = field(default_factory=time.perf_counter)
     sent_s: float = 0.0
     pieces: list[SpokenPiece] = field(default_factory=list)
@@ -204,7 +206,7 @@ class LiveContext:
         turn = await self._turn_of(piece.speaker)
         said = SpokenPiece(piece.text, turn.sent_s)
         turn.pieces.append(said)
-        stream = self._exchange.stream(piece.text, piece.speaker)
+        stream = self._exchange.stream(piece.text, piece.speaker, turn.lead)
         start = self._server.counted("live", lambda: stream)
         reader = ChunkReader(start(), self._server.limiter)
         try:
@@ -224,7 +226,7 @@ class LiveContext:
         if self._turn is not None and self._turn.speaker != speaker:
             await self._end_turn()
         if self._turn is None:
-            self._turn = LiveTurn(speaker, self._new_track())
+            self._turn = LiveTurn(speaker, self._new_track(), Lead(self._speed))
             await self._outlet.event({"type": "turn.started", "speaker": speaker})
         return self._turn
 
