@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 from pydantic.config import JsonDict
@@ -14,6 +14,7 @@ Speed = Annotated[float, Field(ge=0.25, le=4.0)]
 Seed = Annotated[int, Field(ge=0, lt=2**63)] | None
 Temperature = Annotated[float, Field(ge=0, le=5)] | None
 TopK = Annotated[int, Field(ge=1, le=100_000)] | None
+Takes = Annotated[int, Field(ge=1, le=16)] | None
 
 #: Shown in the documentation; they work with the embedded model.
 SPEECH_EXAMPLE: JsonDict = {
@@ -31,7 +32,23 @@ DIALOGUE_EXAMPLE: JsonDict = {
 }
 
 
-class _Asked(BaseModel):
+class Manner(BaseModel):
+    """How is spoken; what is not given is as the model has it."""
+
+    seed: Seed = None
+    temperature: Temperature = None
+    topk: TopK = None
+    takes: Takes = Field(
+        None, description="how often at most a piece is spoken until the model hears all of it"
+    )
+
+    def given(self) -> dict[str, Any]:
+        """What was given, as options of `FireRedTTS2`'s calls."""
+        values = {name: getattr(self, name) for name in Manner.model_fields}
+        return {name: value for name, value in values.items() if value is not None}
+
+
+class _Asked(Manner):
     """What every request for speech may say."""
 
     # Clients send fields that mean nothing here ("instructions", "task_type"): let them.
@@ -41,9 +58,6 @@ class _Asked(BaseModel):
     response_format: ResponseFormat = "mp3"
     stream_format: StreamFormat = "audio"
     speed: Speed = 1.0
-    seed: Seed = None
-    temperature: Temperature = None
-    topk: TopK = None
 
 
 class SpeechRequest(_Asked):

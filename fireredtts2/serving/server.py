@@ -19,6 +19,7 @@ from starlette.requests import HTTPConnection
 
 from fireredtts2.config import INPUT_RATE_HZ, OUTPUT_RATE_HZ
 from fireredtts2.fireredtts2 import FireRedTTS2
+from fireredtts2.narration.lead import Lead
 from fireredtts2.narration.prompter import speaker_name
 from fireredtts2.script import SPEAKERS, Script, parse_script
 from fireredtts2.serving.audio_stream import (
@@ -164,12 +165,11 @@ class Server:
 
         Args:
             voices: names by speaker.
-            values: options of sampling; those that are None are not set.
+            values: options of how is spoken.
         """
         named = {speaker_name(speaker): self.named(name) for speaker, name in voices.items()}
         loaded = {speaker: self.voices.get(name) for speaker, name in named.items()}
-        given = {name: value for name, value in values.items() if value is not None}
-        exchange = self.tts.exchange(loaded, on_runaway="cut", **given)
+        exchange = self.tts.exchange(loaded, on_runaway="cut", **values)
         return self.sessions.add(CLIENT.get().id, exchange, named)
 
     def speaker_in(self, session: Session, speaker: str | None, voice: str | None) -> str:
@@ -205,7 +205,7 @@ class Server:
             if asked.session_id is not None:
                 session = self.sessions.get(CLIENT.get().id, asked.session_id)
                 speaker = self.speaker_in(session, asked.speaker, asked.voice)
-                return session.exchange.stream(asked.input, speaker)
+                return session.exchange.stream(asked.input, speaker, Lead(asked.speed))
             voice = self._voice(asked)
             if parts is not None:
                 cast = {} if voice is None else {ONE_VOICE: voice}
@@ -233,10 +233,9 @@ class Server:
         )
 
     def options(self, asked: SpeechRequest | DialogueRequest) -> dict[str, Any]:
-        """Those that were given, and the adapter that `model` names."""
-        values = {"seed": asked.seed, "temperature": asked.temperature, "topk": asked.topk}
-        given = {name: value for name, value in values.items() if value is not None}
-        return {"on_runaway": "cut", "adapter": self.adapter_of(asked.model), **given}
+        """Those that were given, the adapter that `model` names, and how fast it will be heard."""
+        adapter, lead = self.adapter_of(asked.model), Lead(asked.speed)
+        return {"on_runaway": "cut", "adapter": adapter, "lead": lead, **asked.given()}
 
     def adapter_of(self, model: str) -> str:
         """The adapter that a request's `model` means; "" where it means the model itself.

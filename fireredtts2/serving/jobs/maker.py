@@ -99,7 +99,6 @@ class JobMaker:
         self._tell(speech, num_bytes)
         if len(speech.turns) == self._job.num_turns:
             return speech.turns
-        options = {"temperature": asked.temperature, "topk": asked.topk}
         chunks = self._tts.stream_dialogue(
             plan.script.turns,
             self._folder.voices(),
@@ -107,9 +106,8 @@ class JobMaker:
             hold_turns=True,
             after=speech.turns,
             priority=PRIORITY,
-            seed=asked.seed,
             on_runaway="cut",
-            **{name: value for name, value in options.items() if value is not None},  # type: ignore[arg-type]
+            **asked.given(),
         )
         with closing(chunks):  # type: ignore[type-var]
             for chunk in chunks:

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from fireredtts2.serving.schemas import DialogueTurn
+from fireredtts2.serving.schemas import DialogueTurn, Manner
 
 JobFormat = Literal["wav", "flac", "mp3", "m4b"]
 SubtitleFormat = Literal["srt", "vtt"]
@@ -29,7 +29,7 @@ class Chapter(Part):
     title: Annotated[str, Field(min_length=1, max_length=200)]
 
 
-class JobRequest(Part):
+class JobRequest(Part, Manner):
     """One of `text`, `script`, `turns` and `chapters`."""
 
     model_config = ConfigDict(
@@ -52,9 +52,6 @@ class JobRequest(Part):
     chapters: Annotated[list[Chapter], Field(min_length=1, max_length=1_000)] | None = None
     voice: str | None = Field(None, description="of `text`")
     voices: dict[str, str] = Field(default_factory=dict, description="by speaker")
-    seed: Annotated[int, Field(ge=0, lt=2**63)] | None = None
-    temperature: Annotated[float, Field(ge=0, le=5)] | None = None
-    topk: Annotated[int, Field(ge=1, le=100_000)] | None = None
     formats: Annotated[list[JobFormat], Field(min_length=1, max_length=4)] = ["mp3"]
     subtitles: Annotated[list[SubtitleFormat], Field(max_length=2)] = []
     stems: bool = False

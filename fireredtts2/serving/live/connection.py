@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import contextlib
 from dataclasses import dataclass
-from typing import Any
 
 import anyio
 import anyio.to_thread
@@ -202,10 +201,7 @@ class LiveConnection:
         voices = {str(speaker): name for speaker, name in asked.voices.items()}
         if asked.voice is not None:
             voices.setdefault("S1", asked.voice)
-        values: dict[str, Any] = {
-            "seed": asked.seed, "temperature": asked.temperature, "topk": asked.topk,
-        }  # fmt: skip
-        return self._server.new_session(voices, values)
+        return self._server.new_session(voices, asked.given())
 
     async def _run_context(self, context_id: str, context: LiveContext) -> None:
         await context.run()

@@ -8,7 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 from starlette.websockets import WebSocket, WebSocketDisconnect
 
 from fireredtts2.serving.errors import ApiError
-from fireredtts2.serving.schemas import ResponseFormat, Seed, Speed, Temperature, TopK
+from fireredtts2.serving.schemas import Manner, ResponseFormat, Speed
 
 BINARY = "a binary message: messages are JSON, sent as text"
 ContextId = Annotated[str, Field(max_length=64, pattern=r"^[\w.:-]*$")]
@@ -21,7 +21,7 @@ class _Message(BaseModel):
     context_id: ContextId = ""
 
 
-class Configure(_Message):
+class Configure(_Message, Manner):
     """How a context speaks; before its first text."""
 
     type: Literal["session.config"]
@@ -30,9 +30,6 @@ class Configure(_Message):
     format: ResponseFormat = "pcm"
     audio: Literal["binary", "base64"] = "binary"
     speed: Speed = 1.0
-    seed: Seed = None
-    temperature: Temperature = None
-    topk: TopK = None
     session_id: str | None = Field(None, max_length=64)
 
 

@@ -95,7 +95,7 @@ def _there(jobs: Jobs | None) -> Jobs:
 
 def _created(server: Server, jobs: Jobs, asked: JobRequest) -> Job:
     plan = plan_of(asked)
-    server.tts.studio.options({"temperature": asked.temperature, "topk": asked.topk})
+    server.tts.studio.options(asked.given())
     voices = {speaker: server.voice(name) for speaker, name in plan.voices.items()}
     if asked.seed is None:
         asked = asked.model_copy(update={"seed": secrets.randbits(SEED_BITS)})

@@ -6,14 +6,14 @@ from typing import Annotated
 
 import anyio.to_thread
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import ConfigDict, Field
 
 from fireredtts2.serving.keys import CLIENT
-from fireredtts2.serving.schemas import Seed, Temperature, TopK
+from fireredtts2.serving.schemas import Manner
 from fireredtts2.serving.server import Server
 
 
-class SessionRequest(BaseModel):
+class SessionRequest(Manner):
     """A new conversation."""
 
     model_config = ConfigDict(
@@ -25,9 +25,6 @@ class SessionRequest(BaseModel):
         default_factory=dict, description="voices by speaker, S1 to S4; others may come later"
     )
     model: str = "fireredtts2"
-    seed: Seed = None
-    temperature: Temperature = None
-    topk: TopK = None
 
 
 def session_routes(server: Server) -> APIRouter:
@@ -37,12 +34,7 @@ def session_routes(server: Server) -> APIRouter:
     @router.post("", status_code=201)
     async def add(asked: SessionRequest) -> dict[str, object]:
         """A conversation; `session_id` of `POST /v1/audio/speech` and `dialogue` speaks in it."""
-        values = {
-            "seed": asked.seed,
-            "temperature": asked.temperature,
-            "topk": asked.topk,
-            "adapter": server.adapter_of(asked.model),
-        }
+        values = {**asked.given(), "adapter": server.adapter_of(asked.model)}
         session = await anyio.to_thread.run_sync(server.new_session, asked.voices, values)
         return session.about()
 
