@@ -98,6 +98,11 @@ def _parser() -> argparse.ArgumentParser:
         action="store_true",
         help="adapt the decoder to each prompt of the sets first, as `voices add --adapt` does",
     )
+    add(
+        "--streams",
+        action="store_true",
+        help="speak as streams do, where the model's listener is asked as far as there is time",
+    )
     add("--language", default="en", help="language of the sets, as Whisper names it (default: en)")
     add("--page-items", type=int, default=PAGE_ITEMS,
         help=f"items of a part with sound in report.html (default: {PAGE_ITEMS})")  # fmt: skip

@@ -38,7 +38,7 @@ def comparison_markdown(comparison: Comparison) -> str:
     lines = ["# Comparison", ""]
     for name, report in (("First", comparison.first), ("Second", comparison.second)):
         about = report.about
-        keys = ("model", "weights", "code", "seed")
+        keys = ("model", "weights", "code", "seed", "spoken")
         known = [f"{key} {about[key]}" for key in keys if key in about]
         lines.append(f"- {name}: {report.folder}, {', '.join(known)}")
     lines.append(f"- {len(comparison.pairs)} items in both, {comparison.missing} in only one")

@@ -77,6 +77,7 @@ class Materials:
             "weights": model_fingerprint(self.folder),
             "code": code_fingerprint(PACKAGE),
             "seed": config.seed,
+            "spoken": "as streams" if config.streams else "whole",
             "device": config.device,
             "machine": f"{platform.system()} {platform.machine()}",
             "python": platform.python_version(),
@@ -143,13 +144,15 @@ class Materials:
 
     @property
     def model_id(self) -> str:
-        """Which weights and code speak, and where: audio of others is made anew."""
-        return " ".join(self.about[key] for key in ("weights", "code", "device"))
+        """Which weights and code speak, where and how: audio of others is made anew."""
+        return " ".join(self.about[key] for key in ("weights", "code", "device", "spoken"))
 
     def _default_tts(self) -> TextToSpeech:
+        from fireredtts2.evaluation.streams import HeardAsStreams
         from fireredtts2.fireredtts2 import FireRedTTS2
 
-        tts: TextToSpeech = FireRedTTS2(self.config.model, device=self.config.device)
+        kind = HeardAsStreams if self.config.streams else FireRedTTS2
+        tts: TextToSpeech = kind(self.config.model, device=self.config.device)
         return tts
 
     def _default_judges(self) -> Judges:

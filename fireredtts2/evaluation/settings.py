@@ -34,6 +34,7 @@ class EvaluationConfig:
         language: What the sets are written in, as Whisper names it.
         page_items: How many items of a part the page shows with their sounds.
         long_minutes: How long the long dialogue is to be, about.
+        streams: Speak as streams do, which can be judged only as far as there is time.
     """
 
     model: str
@@ -53,6 +54,7 @@ class EvaluationConfig:
     language: str = ENGLISH
     page_items: int = PAGE_ITEMS
     long_minutes: float = 10.0
+    streams: bool = False
 
     def __post_init__(self) -> None:
         unknown = [part for part in self.parts if part not in PARTS]

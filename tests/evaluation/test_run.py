@@ -57,6 +57,14 @@ def test_a_second_run_speaks_nothing_again_but_other_weights_do(tmp_path: Path) 
     assert new.calls == 4
 
 
+def test_streams_are_another_report(tmp_path: Path) -> None:
+    evaluation(tmp_path, FakeTTS(TEXTS), "wer").run()
+    streams = FakeTTS(TEXTS)
+    evaluation(tmp_path, streams, "dialogue", streams=True).run()
+    assert streams.calls == 2
+    assert set(read_report(tmp_path)[1]) == {"dialogue"}
+
+
 def test_what_a_model_does_not_speak_with_makes_nothing_anew(tmp_path: Path) -> None:
     config = make_config(tmp_path, "wer", out=tmp_path / "model" / "eval")
     Evaluation(config, lambda: FakeTTS(TEXTS), lambda: fake_judges(TEXTS)).run()

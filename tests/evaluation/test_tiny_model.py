@@ -5,11 +5,17 @@ from pathlib import Path
 
 import pytest
 import torch
+from safetensors.torch import save_file
 
 from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.run import Evaluation, EvaluationConfig
 from fireredtts2.evaluation.speed import SpeedRequest, run_probe, speed_part
+from fireredtts2.evaluation.streams import HeardAsStreams
 from fireredtts2.fireredtts2 import FireRedTTS2
+from fireredtts2.narration.errors import SpeechError
+from fireredtts2.proofing.ctc_aligner import CtcAligner
+from fireredtts2.proofing.listener import Listener
+from fireredtts2.script import ScriptTurn
 from fireredtts2.voices import Voice
 from tests import tiny
 from tests.evaluation.fakes import FakeQuality, FakeSpeaker, simple_form
@@ -37,6 +43,33 @@ class ShortTTS(FireRedTTS2):
 
     def dialogue(self, script, voices=None, **options):
         return super().dialogue(script, voices, **options, **SHORT)
+
+
+@pytest.fixture
+def listening(tmp_path: Path) -> HeardAsStreams:
+    folder = tiny.write_checkpoint(tmp_path / "listening")
+    asked = {"text": {"proof_takes": 2, "proof_clearness": -1.0}}
+    (folder / "config_text.json").write_text(json.dumps(asked))
+    save_file(CtcAligner(16).state_dict(), folder / "listener.safetensors")
+    return HeardAsStreams(folder, device="cpu")
+
+
+def test_streams_are_judged_as_far_as_there_is_time(
+    listening: HeardAsStreams, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clearness = iter([-3.0, -0.5])
+    monkeypatch.setattr(Listener, "clearness", lambda self, audio, units: next(clearness))
+    tiny.script_turns(listening.studio.engine, 5, 6, 7, 8)
+    script = [ScriptTurn("S1", "Hello."), ScriptTurn("S2", "Yes?", pause_s=60.0)]
+    assert [turn.codes.shape[1] for turn in listening.dialogue(script, seed=1).turns] == [5, 7]
+    assert [turn.codes.shape[1] for turn in listening.say("Hello.", seed=1).turns] == [8]
+
+
+def test_a_stream_that_fails_keeps_what_was_heard(listening: HeardAsStreams) -> None:
+    tiny.script_turns(listening.studio.engine, 5, None)
+    with pytest.raises(SpeechError) as caught:
+        listening.dialogue(["[S1]Hello.", "[S2]Yes?"], seed=1, turn_limit_ms=TURN_LIMIT_MS)
+    assert [turn.text for turn in caught.value.turns] == ["Hello."]
 
 
 class MumblingTranscriber:

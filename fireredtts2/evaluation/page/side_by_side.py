@@ -16,7 +16,7 @@ from fireredtts2.evaluation.report import Row, shown_count, shown_number
 from fireredtts2.evaluation.saved_report import SavedReport
 
 PAGE_ITEMS = 30
-ABOUT_KEYS = ("model", "weights", "code", "seed", "device", "machine")
+ABOUT_KEYS = ("model", "weights", "code", "seed", "spoken", "device", "machine")
 
 
 @dataclass(frozen=True)
