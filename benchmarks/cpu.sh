@@ -25,6 +25,7 @@ bench first_audio first_audio "$@"
 bench listeners listeners "$@"
 bench long long --minutes "${MINUTES:-60}" "$@"
 bench codec codec "$@"
+bench judged_streams judged_streams "$@"
 # The smallest published shapes, about 4 GB of weights: one listener, the short prompt.
 bench frame_500m frame --init-random qwen-500m/qwen-200m --variants "$variants" \
     --batches 1 --prompt-rows 200 "$@"

@@ -26,6 +26,10 @@ FIELDS = {
         "what", "batch", "chunk_frames", "cost", "cost_low", "cost_high", "ms_per_call",
         "times_whole",
     },
+    "judged_streams": {
+        "readers", "takes", "round", "first_p50_ms", "first_max_ms", "late_max_ms", "underruns",
+        "per_s", "times_single",
+    },
 }  # fmt: skip
 STAGES = ("encode", "prefill")
 SUMMARIES = {
@@ -34,6 +38,7 @@ SUMMARIES = {
     "listeners": {"largest", "smallest_failed"},
     "long": {"cost", "process_mb"},
     "codec": set(),
+    "judged_streams": {"late_max_ms", "underruns"},
 }
 
 
