@@ -615,14 +615,14 @@ def test_readers_in_threads_hear_everything():
         torch.testing.assert_close(heard[n], expected, atol=1e-5, rtol=0)
 
 
-def test_a_thousand_short_requests_leave_nothing_behind():
+def test_many_short_requests_leave_nothing_behind():
     """Some are cancelled, in the queue or in the middle; the engine ends as it began."""
     engine = scripted_engine(num_slots=4)
     random = np.random.default_rng(0)
-    asked = [request(f"Turn {n}", int(random.integers(1, 4)), seed=n) for n in range(1_000)]
+    asked = [request(f"Turn {n}", int(random.integers(1, 4)), seed=n) for n in range(300)]
     waiting, live = list(reversed(asked)), []
     tensors = []
-    while waiting or live:
+    for step in itertools.count():
         while waiting and len(live) < 6:
             live.append(waiting.pop())
             engine.add(live[-1])
@@ -630,8 +630,10 @@ def test_a_thousand_short_requests_leave_nothing_behind():
             engine.cancel(live[int(random.integers(len(live)))])
         engine.step()
         live = [one for one in live if one.finish is None]
-        if len(waiting) in (800, 1):
+        if step % 20 == 19:
             tensors.append(num_live_tensors(engine))
+        if not waiting and not live:
+            break
     assert {one.finish for one in asked} == {FinishReason.LIMIT, FinishReason.CANCELLED}
     assert engine.scheduler.live == []
     assert engine.scheduler.num_waiting == 0
