@@ -30,6 +30,7 @@ from tests.tiny import (
     ScriptedRunner,
     script_turns,
     write_checkpoint,
+    write_listener,
 )
 
 SCRIPT = ["[S1]Hello there.", "[S2]Hi, how are you?"]
@@ -416,11 +417,7 @@ def test_a_voices_clip_is_heard_before_each_turn_where_the_codec_wants_it(
 
 @pytest.fixture
 def listening(tmp_path: Path) -> FireRedTTS2:
-    folder = write_checkpoint(tmp_path / "listening")
-    asked = {"text": {"proof_takes": 2, "proof_clearness": -1.0}}
-    (folder / "config_text.json").write_text(json.dumps(asked))
-    save_file(CtcAligner(16).state_dict(), folder / "listener.safetensors")
-    return FireRedTTS2(folder, device="cpu")
+    return FireRedTTS2(write_listener(write_checkpoint(tmp_path / "listening")), device="cpu")
 
 
 def test_a_checkpoint_may_have_a_listener(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

@@ -21,6 +21,7 @@ from fireredtts2.llm.dual_transformer import DualTransformer
 from fireredtts2.llm.prompt import Rows
 from fireredtts2.llm.sampling import SamplingParams
 from fireredtts2.narration.layout import Layout
+from fireredtts2.proofing.ctc_aligner import CtcAligner
 
 NUM_CODEBOOKS = 4
 CODEBOOK_SIZE = 16
@@ -199,6 +200,14 @@ def write_checkpoint(
     tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("."), "isolated")
     (folder / "tokenizer").mkdir(exist_ok=True)
     tokenizer.save(str(folder / "tokenizer" / "tokenizer.json"))
+    return folder
+
+
+def write_listener(folder: Path) -> Path:
+    """Gives a checkpoint folder a listener, of random weights, that wants two takes."""
+    asked = {"text": {"proof_takes": 2, "proof_clearness": -1.0}}
+    (folder / "config_text.json").write_text(json.dumps(asked))
+    save_file(CtcAligner(16).state_dict(), folder / "listener.safetensors")
     return folder
 
 

@@ -5,7 +5,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from fireredtts2.evaluation.judges import Judges
 from fireredtts2.evaluation.run import Evaluation, EvaluationConfig
@@ -13,7 +12,6 @@ from fireredtts2.evaluation.speed import SpeedRequest, run_probe, speed_part
 from fireredtts2.evaluation.streams import HeardAsStreams
 from fireredtts2.fireredtts2 import FireRedTTS2
 from fireredtts2.narration.errors import SpeechError
-from fireredtts2.proofing.ctc_aligner import CtcAligner
 from fireredtts2.proofing.listener import Listener
 from fireredtts2.script import ScriptTurn
 from fireredtts2.voices import Voice
@@ -47,10 +45,7 @@ class ShortTTS(FireRedTTS2):
 
 @pytest.fixture
 def listening(tmp_path: Path) -> HeardAsStreams:
-    folder = tiny.write_checkpoint(tmp_path / "listening")
-    asked = {"text": {"proof_takes": 2, "proof_clearness": -1.0}}
-    (folder / "config_text.json").write_text(json.dumps(asked))
-    save_file(CtcAligner(16).state_dict(), folder / "listener.safetensors")
+    folder = tiny.write_listener(tiny.write_checkpoint(tmp_path / "listening"))
     return HeardAsStreams(folder, device="cpu")
 
 

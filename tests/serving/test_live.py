@@ -3,6 +3,7 @@
 import base64
 import contextlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,13 @@ import pytest
 
 from fireredtts2 import FireRedTTS2
 from fireredtts2.config import OUTPUT_RATE_HZ
+from fireredtts2.narration.lead import Lead
+from fireredtts2.proofing.listener import Listener
 from fireredtts2.serving.live.context import LiveContext
 from fireredtts2.serving.live.limits import LiveLimits
 from fireredtts2.serving.live.voice_track import VoiceTrack
 from tests.serving.hosting import FRAMES, KEYS, app_of, model, serving, until
+from tests.tiny import write_listener
 
 connect = pytest.importorskip("websockets.sync.client").connect
 closed = pytest.importorskip("websockets.exceptions").ConnectionClosed
@@ -140,6 +144,32 @@ def test_a_cancelled_turn_stops_and_only_what_was_heard_stays(client: Client, tt
     client.send("input.done")
     assert client.until("turn.done")["seconds"] == pytest.approx(PIECE_S)
     assert len(client.samples()) == length + round(PIECE_S * OUTPUT_RATE_HZ)
+
+
+def test_what_is_held_is_given_up_at_once(
+    voiced_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+):
+    """While a sentence is heard the next is made, as long as that lasts; nobody waits for it."""
+    folder = write_listener(shutil.copytree(voiced_checkpoint, tmp_path / "listening"))
+    tts = model(folder)
+    monkeypatch.setattr(Lead, "spare_s", lambda lead: 60.0)
+    monkeypatch.setattr(Listener, "clearness", lambda *_: 0.0)
+    monkeypatch.setattr(Listener, "is_clear", -1.0, raising=False)
+    script_turns_of(tts, FRAMES, None)
+    with talking(tts, tmp_path) as client:
+        client.send("session.config", voice="af_heart")
+        client.send("input.text", text="This is heard. This is held for as long as it takes.")
+        client.send("input.done")
+        client.until("text.spoken")
+        until(lambda: tts.studio.engine.scheduler.live)
+        client.send("cancel")
+        cancelled = client.until("cancelled")
+        assert cancelled["heard_s"] == pytest.approx(PIECE_S)
+        assert cancelled["text"] == "This is heard."
+        until(lambda: not tts.studio.engine.scheduler.live)
+        client.send("input.text", text="Go on.")
+        client.send("input.done")
+        assert client.until("turn.done")["seconds"] == pytest.approx(PIECE_S)
 
 
 def script_turns_of(tts: FireRedTTS2, *lengths: int | None) -> None:
