@@ -15,7 +15,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from fireredtts2.config import FRAME_RATE_HZ
 from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.front import AnyEngine
 from fireredtts2.engine.request import (
@@ -30,6 +29,7 @@ from fireredtts2.narration.conversation import Context
 from fireredtts2.narration.lead import Lead
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
+from fireredtts2.narration.verdict import Standard
 from fireredtts2.proofing.listener import Listener
 
 logger = logging.getLogger(__name__)
@@ -72,14 +72,6 @@ class Taken:
         return sum(len(chunk) for chunk in self.held) < len(self.audio)
 
 
-@dataclass(frozen=True)
-class Verdict:
-    """What is wrong with an attempt, if anything, and whether it may be kept for want of better."""
-
-    fault: str | None = None
-    is_usable: bool = True
-
-
 def frame_limit(text: str, options: Options, pace: Pace) -> int:
     """The most frames that a piece may take; by its text, unless the limit is the wanted length."""
     if options.on_runaway == "accept":
@@ -119,11 +111,10 @@ class Take:
         self._priority = priority
         self._options = options
         self._path = path
-        self._min_frames = context.min_frames
         self._unspoken_frames = context.unspoken_frames
         self._timbre = context.timbre(speaker)
         self._max_frames = frame_limit(text, options, pace)
-        self._fewest_frames = pace.min_frames(text)
+        self._standard = Standard(context.min_frames, pace.min_frames(text), options.on_runaway)
         self._asked: Request | None = None  # of the last attempt
         self._blocks: list[Block] = context.blocks(speaker, text, self._max_frames)
 
@@ -213,10 +204,10 @@ class Take:
                     audio.append(chunk)
                     if num_out == 0 and spare_s():
                         yield NOTHING
-                    elif self._is_under_way(request):
+                    elif self._standard.is_under_way(request):
                         yield from audio[num_out:]
                         num_out = len(audio)
-            verdict = self._judge(request)
+            verdict = self._standard.verdict(request)
             is_final = num_out > 0 or attempt + 1 == self._options.max_attempts
             if verdict.fault is None or (is_final and verdict.is_usable):
                 if verdict.fault is not None:
@@ -256,27 +247,6 @@ class Take:
             chunk_frames=chunk_frames,
             priority=self._priority,
         )
-
-    def _is_under_way(self, request: Request) -> bool:
-        return len(request.frames) > self._min_frames and request.num_spoken > 0
-
-    def _judge(self, request: Request) -> Verdict:
-        """What is wrong with a finished request."""
-        num_frames, wants_sound = len(request.frames), self._options.on_runaway != "error"
-        if request.num_spoken == 0:
-            return Verdict("the model ended the turn before anything was said", is_usable=False)
-        if request.finish is FinishReason.LIMIT:
-            if self._options.on_runaway == "accept":
-                return Verdict()
-            limit_s = num_frames / FRAME_RATE_HZ
-            fault = f"the model did not end the turn within its limit of {limit_s:g} s"
-            return Verdict(fault, is_usable=wants_sound)
-        if num_frames <= self._min_frames:
-            fault = f"only {num_frames} frames came, {self._min_frames + 1} are needed"
-            return Verdict(fault, is_usable=wants_sound)
-        if request.num_spoken < self._fewest_frames:
-            return Verdict("the speech is too short for its text")
-        return Verdict()
 
 
 def _always() -> float:
