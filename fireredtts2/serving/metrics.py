@@ -38,7 +38,7 @@ class Metrics:
         )
         self.gaps = Histogram(
             "fireredtts2_gap_seconds",
-            "How much longer a chunk took than the one before it sounds; 0 where it was in time.",
+            "For how long nothing could be heard before a chunk came; 0 where it was in time.",
             buckets=GAP_BUCKETS_S,
             registry=self.registry,
         )

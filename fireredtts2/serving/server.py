@@ -35,6 +35,7 @@ from fireredtts2.serving.errors import ApiError, as_api_error, shutting_down
 from fireredtts2.serving.keys import CLIENT, Client, KeyRing
 from fireredtts2.serving.metrics import Metrics
 from fireredtts2.serving.rate_limit import RateLimiter
+from fireredtts2.serving.reserve import Reserve
 from fireredtts2.serving.schemas import DialogueRequest, SpeechRequest
 from fireredtts2.serving.sessions import Session, Sessions
 from fireredtts2.serving.turn_list import ONE_VOICE, PAUSE, read_turns, with_voices
@@ -345,17 +346,19 @@ class Server:
         self.rates.take(CLIENT.get(), "characters_per_minute", len(text))
 
     def _timed(self, chunks: Chunks) -> Chunks:
-        """The chunks, with the gaps between them counted, for which a player must have saved."""
-        saved_s: float | None = None  # how long the chunk before sounds
+        """The chunks, with the gaps counted that whoever hears them as they come must hear."""
+        reserve = Reserve()
         while True:
             asked_at = time.perf_counter()
             chunk = next(chunks, None)
             if chunk is None:
                 return
-            if saved_s is not None:
-                self.metrics.gaps.observe(max(0.0, time.perf_counter() - asked_at - saved_s))
-            saved_s = chunk.audio.shape[0] / OUTPUT_RATE_HZ
+            came_at = time.perf_counter()
+            late_s = reserve.came(came_at - asked_at, chunk.audio.shape[0] / OUTPUT_RATE_HZ)
+            if late_s is not None:
+                self.metrics.gaps.observe(late_s)
             yield chunk
+            reserve.waited(time.perf_counter() - came_at)
 
     def _counted(self, route: str, chunks: Chunks) -> Chunks:
         """The chunks, with how it went counted at their end."""
