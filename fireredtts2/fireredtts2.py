@@ -90,7 +90,8 @@ class FireRedTTS2(PublishedCalls[Tensor]):
     A turn that comes out empty, or does not end within its limit, is tried again with other random
     numbers, and after `max_attempts` raises `SpeechError`, which holds the turns finished before
     (of a stream none: they have been yielded). A stream cannot take back what was heard: it holds a
-    turn's start until something was said, and a runaway turn is heard up to its limit, then raises.
+    turn's start until something was said, and a runaway turn that it has let out is heard up to its
+    limit, then raises.
     Texts are looked through before the first is spoken: what cannot be read raises at once.
 
     Example:

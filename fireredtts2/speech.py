@@ -62,7 +62,8 @@ class AudioChunk:
     """A piece of audio, yielded as soon as it is made.
 
     Attributes:
-        audio: (n,) float32 on the CPU at `sample_rate`; n may be zero at the end of a turn.
+        audio: (n,) float32 on the CPU at `sample_rate`; n may be zero, at a turn's end
+            and where a stream holds what it makes until that is known to be good.
         turn_index: which turn of the script this belongs to, from 0.
         speaker: "S1" to "S4".
         is_turn_end: this chunk ends its turn.

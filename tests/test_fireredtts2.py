@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import subprocess
 import sys
@@ -413,6 +414,22 @@ def test_a_voices_clip_is_heard_before_each_turn_where_the_codec_wants_it(
     for turn, heard in ((first, None), (other, None), (second, first.codes[None, :, -4:])):
         expected = tts.codec.decode(turn.codes[None], prompt=heard)[0]
         assert (turn.audio - expected).abs().max() < 1e-5
+
+
+@pytest.mark.parametrize("reencode", [False, True])
+def test_a_random_voice_is_heard_in_as_many_codebooks_as_are_spoken(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, reencode: bool
+):
+    folder = write_checkpoint(tmp_path / "prompted", prompt_frames=4)
+    tts = FireRedTTS2(folder, device="cpu", gen_type="dialogue")
+    # The language model makes fewer than the codec has.
+    fewer = dataclasses.replace(tts.studio.prompter, num_codebooks=NUM_CODEBOOKS - 1)
+    monkeypatch.setattr(tts.studio, "prompter", fewer)
+    asked = []
+    monkeypatch.setattr(tts.codec, "timbre", lambda codes, spectrum: asked.append(codes))
+    script_turns(tts.studio.engine, *[5] * 3)
+    tts.dialogue(["[S1]Hello.", "[S1]Hello."], seed=1, reencode_context=reencode)
+    assert [tuple(codes.shape) for codes in asked] == [(NUM_CODEBOOKS - 1, 5)]
 
 
 @pytest.fixture

@@ -78,7 +78,7 @@ class CodecRunner:
                 state.adapt(0, adapter)
             self.codec.hear(prompt[None].to(self._device), state)
         self._prompted[key] = state  # as the newest
-        if len(self._prompted) > KEPT_PROMPTS:
+        if len(self._prompted) > max(KEPT_PROMPTS, 4 * self._num_slots):
             del self._prompted[next(iter(self._prompted))]
         return state
 

@@ -85,11 +85,11 @@ class Engine:
 
         Raises:
             ValueError: its rows and frames are more than a slot holds.
-            QueueFullError: too many wait already.
+            QueueFullError: too many wait already, or it may not wait and would have to.
         """
         self.model_runner.check_fits(request.num_rows, request.max_frames)
         with self._lock:
-            self.scheduler.add(request)
+            self.scheduler.add(request, request.may_wait)
 
     def stream(self, request: Request) -> Generator[Tensor, None, None]:
         """Yields a request's audio, (n,) float32 on the CPU; other requests advance with it.

@@ -70,7 +70,8 @@ class Front:
 
         Raises:
             ValueError: its rows and frames are more than a slot holds.
-            QueueFullError: too many wait already at every engine.
+            QueueFullError: too many wait already at every engine, or it may not wait and would
+                have to.
         """
         self._place(request)
 

@@ -65,6 +65,7 @@ class Request:
         unspoken_frames: frames at the start that are made but not decoded.
         timbre: what the codec decodes the speaker's voice with; None where nothing is known of it.
         priority: a higher one is seated first; who waits long rises.
+        may_wait: whether it may wait for a slot; else it is refused where none is free at once.
         chunk_frames: the most frames that are decoded at once. Long chunks cost less: in the
             embedded model a frame in a chunk of 16 takes a fifth of one alone, in one of 4 two
             fifths.
@@ -84,6 +85,7 @@ class Request:
     unspoken_frames: int = 0
     timbre: Timbre | None = None
     priority: int = 0
+    may_wait: bool = True
     chunk_frames: int = LIVE_CHUNK_FRAMES
     max_unread_s: float | None = None
     num_launched: int = 0

@@ -99,12 +99,18 @@ class Scheduler(Generic[JobT]):
 
     # --- Queue and slots ----------------------------------------------------------------------
 
-    def add(self, job: JobT) -> None:
+    def add(self, job: JobT, may_wait: bool = True) -> None:
         """Lets a job wait for a slot.
 
+        Args:
+            job: is seated when its turn has come.
+            may_wait: false for one that is no use unless the next step seats it.
+
         Raises:
-            QueueFullError: as many wait as may.
+            QueueFullError: as many wait as may, or it would have to and may not.
         """
+        if not may_wait and (self._waiting or len(self.live) == len(self.slots)):
+            raise QueueFullError("no slot is free for a request that may not wait")
         if len(self._waiting) >= self.max_waiting:
             raise QueueFullError(
                 f"{len(self._waiting)} requests wait, which is as many as may, and "

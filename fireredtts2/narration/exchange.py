@@ -44,7 +44,8 @@ class Exchange:
         engine: makes the frames.
         conversation: of this exchange alone.
         typesetter: prepares texts.
-        options: sampling, limits, the seed; the same texts in the same pieces sound the same again.
+        options: sampling, limits, the seed; the same texts in the same pieces sound the same again
+            where `takes` is 1.
         pace: how long a text may take.
         listener: judges takes while there is time; None for no such judge.
     """
@@ -168,7 +169,7 @@ class Exchange:
     ) -> Generator[AudioChunk, None, Taken]:
         """A take's audio; where the reader goes, what was yielded is kept."""
         num_samples = 0
-        audio = take.run(hold=False, lead=lead)
+        audio = take.run(lead)
         try:
             while True:
                 try:

@@ -8,29 +8,41 @@ from collections.abc import Callable
 
 from fireredtts2.config import OUTPUT_RATE_HZ
 
-#: So much stays ahead of the listener whatever is made meanwhile, in seconds: networks and
-#: machines stumble, and one chunk more has to be made before what is left can be let out.
+#: So much stays ahead of the listener whatever is made meanwhile, in seconds as it was spoken:
+#: networks and machines stumble, a server that slows speech down holds some of it back, and one
+#: chunk more has to be made before what is left can be let out.
 KEPT_LEAD_S = 1.0
+
+
+def _never() -> bool:
+    return False
 
 
 class Lead:
     """How much audio lies ahead, as if it were played from its first chunk on and never stopped.
 
-    Whoever takes chunks more slowly than they are made is nearer to their end than this says only
-    by what he keeps himself.
+    The time that a reader lets pass counts as heard, so that a player who takes no more than he
+    needs is never kept waiting.
 
     Args:
         speed: it is heard so many times faster than it was spoken.
+        is_hurried: while it says so, there is no time to spare.
         clock: seconds.
 
     Raises:
         ValueError: a speed of 0 or below.
     """
 
-    def __init__(self, speed: float = 1.0, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        speed: float = 1.0,
+        is_hurried: Callable[[], bool] = _never,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
         if not speed > 0:
             raise ValueError(f"speed {speed!r}: must be above 0")
-        self._speed, self._clock = speed, clock
+        self._speed, self._is_hurried, self._clock = speed, is_hurried, clock
+        self._kept_s = KEPT_LEAD_S / min(1.0, speed)
         self._ends_at = -math.inf  # when the last that was given will have been heard
 
     def gave(self, num_samples: int) -> None:
@@ -41,4 +53,26 @@ class Lead:
 
     def spare_s(self) -> float:
         """Seconds that there are before more has to be let out; 0 where there are none."""
-        return max(0.0, self._ends_at - KEPT_LEAD_S - self._clock())
+        if self._is_hurried():
+            return 0.0
+        return max(0.0, self._ends_at - self._kept_s - self._clock())
+
+
+class FixedLead(Lead):
+    """The same time always.
+
+    Args:
+        seconds: to spare.
+    """
+
+    def __init__(self, seconds: float) -> None:
+        super().__init__()
+        self._seconds = seconds
+
+    def spare_s(self) -> float:
+        """What was given."""
+        return self._seconds
+
+
+#: Of what is heard when all of it has been made, and of what is heard while it is made.
+ENDLESS, NO_LEAD = FixedLead(math.inf), FixedLead(0.0)

@@ -14,7 +14,7 @@ from fireredtts2.engine.errors import RequestFailedError
 from fireredtts2.engine.front import AnyEngine
 from fireredtts2.narration.conversation import Context, Spoken
 from fireredtts2.narration.errors import SpeechError
-from fireredtts2.narration.lead import Lead
+from fireredtts2.narration.lead import ENDLESS, Lead
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
 from fireredtts2.narration.take import Take, TakeError, Taken, frame_limit
@@ -182,7 +182,7 @@ class Narrator:
                     self._priority,
                     self._listener,
                 )
-                taken = yield from take.run(hold, self._lead)
+                taken = yield from take.run(ENDLESS if hold else self._lead)
             except (TakeError, RequestFailedError, ValueError) as error:
                 if isinstance(error, ValueError) and not self._num_samples:
                     raise  # the call was wrong, and nothing is lost

@@ -62,9 +62,9 @@ class Options:
             window that is kept free for the turn.
         max_attempts: how often an empty, failed or runaway turn is tried, each time with other
             random numbers.
-        takes: how often at most a piece of a held turn is spoken until a listener, where the model
-            has one, hears every sound of its text clearly; the clearest take is kept. A checkpoint
-            may name its own number.
+        takes: how often at most a piece is spoken until a listener, where the model has one, hears
+            every sound of its text clearly; the clearest take is kept. Of a stream, as often as
+            there is time while what came before is heard. A checkpoint may name its own number.
         on_runaway: after the last attempt: "error" raises SpeechError, "cut" logs a warning and
             keeps what was made up to the limit; "accept" takes the limit for the wanted length: no
             fault at all.

@@ -329,7 +329,7 @@ class Studio:
 
     def _timbre_of(self, codes: Tensor) -> Timbre | None:
         """What a random voice is decoded with from its second turn on, by what it said before."""
-        return self.codec.timbre(codes, None)
+        return self.codec.timbre(codes[: self.prompter.num_codebooks], None)
 
     def _narrate(
         self, lines: Sequence[Line], context: Context, direction: Direction

@@ -1,14 +1,15 @@
 """One piece of speech, tried until it is good: as in a studio, a take.
 
 What has left the loudspeaker cannot be taken back. A take is therefore held until it cannot fail
-any more in the ways that show at its start (empty, or too short); a whole clip to its end.
+any more in the ways that show at its start (empty, or too short); a whole clip to its end, and a
+stream's as long as what came before is heard.
 """
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -26,7 +27,7 @@ from fireredtts2.engine.request import (
 )
 from fireredtts2.engine.scheduler import QueueFullError
 from fireredtts2.narration.conversation import Context
-from fireredtts2.narration.lead import Lead
+from fireredtts2.narration.lead import ENDLESS, NO_LEAD, Lead
 from fireredtts2.narration.options import Options
 from fireredtts2.narration.pace import Pace
 from fireredtts2.narration.verdict import Standard
@@ -34,8 +35,6 @@ from fireredtts2.proofing.listener import Listener
 
 logger = logging.getLogger(__name__)
 NOTHING = torch.zeros(0)
-#: How long what is made may still be held, in seconds.
-SpareTime = Callable[[], float]
 
 
 class TakeError(Exception):
@@ -91,7 +90,7 @@ class Take:
         path: of this piece among all, for its random numbers.
         pace: how long a text may take.
         priority: among the requests that wait.
-        listener: judges whole takes; None for no such judge.
+        listener: judges takes that are held to their end; None for no such judge.
     """
 
     def __init__(
@@ -118,54 +117,49 @@ class Take:
         self._asked: Request | None = None  # of the last attempt
         self._blocks: list[Block] = context.blocks(speaker, text, self._max_frames)
 
-    def run(self, hold: bool, lead: Lead | None = None) -> Generator[Tensor, None, Taken]:
-        """Yields audio (n,); returns the codes.
+    def run(self, lead: Lead = NO_LEAD) -> Generator[Tensor, None, Taken]:
+        """Yields audio (n,); returns what came out.
 
         Args:
-            hold: let nothing out before the whole take is known to be good; a listener then has
-                the piece spoken again where it does not hear all of it clearly.
-            lead: of a stream; the same is done while that leaves time for it, and what there is is
-                let out before the time is up. Meanwhile nothing (n = 0) is yielded, so that a
-                reader may go.
+            lead: while it leaves time, nothing is let out before the whole take is known to be
+                good; a listener has the piece spoken again where it does not hear all of it
+                clearly. What there is is let out before the time is up. Until then nothing (n = 0)
+                is yielded, so that a reader may go. `ENDLESS` for whole clips.
 
         Raises:
             TakeError: every attempt was empty, failed or ran away.
         """
-        options = self._options
+        options, is_whole = self._options, lead is ENDLESS
         # Where the limit is the wanted length, no take says all of its text.
         is_judged = options.takes > 1 and options.on_runaway != "accept"
-        listener = self._listener if is_judged else None
-        spare_s: SpareTime = _never if lead is None or listener is None else lead.spare_s
-        if hold:
-            spare_s = _always
-        if listener is None or not spare_s():
-            spoken = self._spoken(0, hold, spare_s)
+        if self._listener is not None and is_judged and lead.spare_s():
+            spoken = self._clearest(self._listener, lead)
         else:
-            spoken = self._clearest(listener, hold, spare_s)
-        taken = drained(spoken) if hold else (yield from spoken)
+            spoken = self._spoken(0, ENDLESS if is_whole else NO_LEAD)
+        taken = drained(spoken) if is_whole else (yield from spoken)
         self._asked = taken.request
         yield from taken.held
         return taken
 
-    def _clearest(
-        self, listener: Listener, hold: bool, spare_s: SpareTime
-    ) -> Generator[Tensor, None, Taken]:
+    def _clearest(self, listener: Listener, lead: Lead) -> Generator[Tensor, None, Taken]:
         """The first take that is clear, or the clearest of as many as there may be."""
         best, best_rank = None, (False, -math.inf)
         for number in range(self._options.takes):
-            before_s = spare_s()
-            spoken = self._spoken(number * self._options.max_attempts, hold, spare_s)
+            before_s = lead.spare_s()
+            first_attempt = number * self._options.max_attempts
             try:
                 if best is None:
-                    taken = yield from spoken
-                elif (other := (yield from _while_unheard(spoken))) is not None:
+                    taken = yield from self._spoken(first_attempt, lead)
+                elif (other := (yield from self._another(first_attempt, lead))) is not None:
                     taken = other
                 else:
                     break  # the time is up
             except (TakeError, RequestFailedError, QueueFullError):
                 if best is None:
                     raise
-                continue  # what there is already is better than nothing
+                if lead is ENDLESS:
+                    continue  # what there is already is better than nothing
+                break
             if taken.is_out:
                 return taken
             clearness = listener.clearness(taken.audio, self._text)
@@ -173,36 +167,45 @@ class Take:
             rank = not taken.was_cut, clearness
             if best is None or rank > best_rank:
                 best, best_rank = taken, rank
-            if rank >= (True, listener.is_clear):
-                break
-            if not hold and not self._has_time(before_s - spare_s(), spare_s()):
+            took_s = 0.0 if lead is ENDLESS else before_s - lead.spare_s()
+            if rank >= (True, listener.is_clear) or lead.spare_s() <= took_s:
                 break
         assert best is not None
         return best
 
-    def _has_time(self, took_s: float, spare_s: float) -> bool:
-        """Whether another take will be there in time: it need not wait, nor take longer."""
-        scheduler = self._engine.scheduler
-        is_free = not scheduler.num_waiting and len(scheduler.live) < len(scheduler.slots)
-        return is_free and spare_s > took_s
+    def _another(self, first_attempt: int, lead: Lead) -> Generator[Tensor, None, Taken | None]:
+        """A take that nobody needs, since there is one; None where there is no time for it.
+
+        Of a stream it does not wait for a slot, nor let others wait for its own.
+        """
+        is_whole = lead is ENDLESS
+        with closing(self._spoken(first_attempt, lead, may_wait=is_whole)) as spoken:
+            while True:
+                try:
+                    audio = next(spoken)
+                except StopIteration as end:
+                    taken: Taken = end.value
+                    return taken
+                if len(audio) or (not is_whole and self._engine.scheduler.num_waiting):
+                    return None
+                yield audio
 
     def _spoken(
-        self, first_attempt: int, hold: bool, spare_s: SpareTime
+        self, first_attempt: int, lead: Lead, may_wait: bool = True
     ) -> Generator[Tensor, None, Taken]:
         """One take, whose attempts are numbered from `first_attempt` on.
 
         Yields what has to be let out before it ends, and nothing (n = 0) while there is time.
         """
-        chunk_frames = WHOLE_CHUNK_FRAMES if hold else LIVE_CHUNK_FRAMES
         for attempt in range(self._options.max_attempts):
-            request = self._request(first_attempt + attempt, chunk_frames)
+            request = self._request(first_attempt + attempt, lead, may_wait)
             self._asked = request
             audio: list[Tensor] = []
             num_out = 0
             with closing(self._engine.stream(request)) as chunks:
                 for chunk in chunks:
                     audio.append(chunk)
-                    if num_out == 0 and spare_s():
+                    if num_out == 0 and lead.spare_s():
                         yield NOTHING
                     elif self._standard.is_under_way(request):
                         yield from audio[num_out:]
@@ -236,7 +239,7 @@ class Take:
         """Whether the last attempt came to its own end, and not to its reader's."""
         return self._asked is not None and self._asked.finish is FinishReason.END
 
-    def _request(self, attempt: int, chunk_frames: int) -> Request:
+    def _request(self, attempt: int, lead: Lead, may_wait: bool) -> Request:
         return Request(
             blocks=self._blocks,
             sampling=self._options.sampling,
@@ -244,31 +247,10 @@ class Take:
             max_frames=self._max_frames,
             unspoken_frames=self._unspoken_frames,
             timbre=self._timbre,
-            chunk_frames=chunk_frames,
+            chunk_frames=WHOLE_CHUNK_FRAMES if lead is ENDLESS else LIVE_CHUNK_FRAMES,
             priority=self._priority,
+            may_wait=may_wait,
         )
-
-
-def _always() -> float:
-    return math.inf
-
-
-def _never() -> float:
-    return 0.0
-
-
-def _while_unheard(spoken: Generator[Tensor, None, Taken]) -> Generator[Tensor, None, Taken | None]:
-    """A take of which nothing may be let out; None once something would have to be."""
-    with closing(spoken):
-        while True:
-            try:
-                audio = next(spoken)
-            except StopIteration as end:
-                taken: Taken = end.value
-                return taken
-            if len(audio):
-                return None
-            yield audio
 
 
 def drained(audio: Generator[Tensor, None, Taken]) -> Taken:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 
 class Reserve:
-    """Tells when a player ran dry because a chunk was made too late, not because he was slow."""
+    """Tells when a player ran dry because a chunk was made too late, not because he was slow.
 
-    def __init__(self) -> None:
+    Args:
+        speed: he plays it so many times faster than it was spoken.
+    """
+
+    def __init__(self, speed: float = 1.0) -> None:
+        self._speed = speed
         self._seconds: float | None = None  # None before the first sound
         self._last_s = 0.0
 
@@ -15,7 +20,8 @@ class Reserve:
 
         Args:
             took_s: from asking for it until it was there.
-            sounds_s: how long it sounds; 0 for a chunk that only says that more is to come.
+            sounds_s: how long it sounds as it was spoken; 0 for a chunk that only says that more
+                is to come.
 
         Returns:
             For how long nothing was heard before it; None for a first chunk or one without sound.
@@ -25,8 +31,8 @@ class Reserve:
             self._seconds -= took_s
             late_s = max(0.0, -self._seconds) if sounds_s else None
         if sounds_s:
-            self._seconds = max(0.0, self._seconds or 0.0) + sounds_s
-            self._last_s = sounds_s
+            self._last_s = sounds_s / self._speed
+            self._seconds = max(0.0, self._seconds or 0.0) + self._last_s
         return late_s
 
     def waited(self, seconds: float) -> None:

@@ -206,7 +206,7 @@ class Server:
             if asked.session_id is not None:
                 session = self.sessions.get(CLIENT.get().id, asked.session_id)
                 speaker = self.speaker_in(session, asked.speaker, asked.voice)
-                return session.exchange.stream(asked.input, speaker, Lead(asked.speed))
+                return session.exchange.stream(asked.input, speaker, self.lead(asked.speed))
             voice = self._voice(asked)
             if parts is not None:
                 cast = {} if voice is None else {ONE_VOICE: voice}
@@ -235,8 +235,12 @@ class Server:
 
     def options(self, asked: SpeechRequest | DialogueRequest) -> dict[str, Any]:
         """Those that were given, the adapter that `model` names, and how fast it will be heard."""
-        adapter, lead = self.adapter_of(asked.model), Lead(asked.speed)
+        adapter, lead = self.adapter_of(asked.model), self.lead(asked.speed)
         return {"on_runaway": "cut", "adapter": adapter, "lead": lead, **asked.given()}
+
+    def lead(self, speed: float) -> Lead:
+        """Of who hears a new response at this speed; none to spare once the server is to end."""
+        return Lead(speed, is_hurried=lambda: self.is_draining)
 
     def adapter_of(self, model: str) -> str:
         """The adapter that a request's `model` means; "" where it means the model itself.
@@ -245,9 +249,11 @@ class Server:
         """
         return model if model in self.tts.studio.adapters else ""
 
-    def counted(self, route: str, start: Callable[[], Chunks]) -> Callable[[], Chunks]:
-        """The same start, with how it went counted."""
-        return lambda: self._counted(route, start())
+    def counted(
+        self, route: str, start: Callable[[], Chunks], reserve: Reserve | None = None
+    ) -> Callable[[], Chunks]:
+        """The same start, with how it went counted; `reserve` is of who heard others before it."""
+        return lambda: self._counted(route, start(), reserve or Reserve())
 
     def marker(self) -> Marker | None:
         """A new response's watermark; None where there are none."""
@@ -276,7 +282,8 @@ class Server:
             raise shutting_down()
         try:
             chunks = await anyio.to_thread.run_sync(start, limiter=self._limiter)
-            reader = ChunkReader(self._counted(route, chunks), self._limiter)
+            counted = self._counted(route, chunks, Reserve(asked.speed))
+            reader = ChunkReader(counted, self._limiter)
             try:
                 first = await reader.next()
             except BaseException:
@@ -345,9 +352,8 @@ class Server:
                            code="input_too_long", param="input")  # fmt: skip
         self.rates.take(CLIENT.get(), "characters_per_minute", len(text))
 
-    def _timed(self, chunks: Chunks) -> Chunks:
+    def _timed(self, chunks: Chunks, reserve: Reserve) -> Chunks:
         """The chunks, with the gaps counted that whoever hears them as they come must hear."""
-        reserve = Reserve()
         while True:
             asked_at = time.perf_counter()
             chunk = next(chunks, None)
@@ -360,11 +366,11 @@ class Server:
             yield chunk
             reserve.waited(time.perf_counter() - came_at)
 
-    def _counted(self, route: str, chunks: Chunks) -> Chunks:
+    def _counted(self, route: str, chunks: Chunks, reserve: Reserve) -> Chunks:
         """The chunks, with how it went counted at their end."""
         outcome = "failed"
         try:
-            for chunk in self._timed(chunks):
+            for chunk in self._timed(chunks, reserve):
                 self.metrics.audio.inc(chunk.audio.shape[0] / OUTPUT_RATE_HZ)
                 yield chunk
             outcome = "done"

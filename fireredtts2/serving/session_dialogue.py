@@ -59,7 +59,7 @@ def session_dialogue(
         session.cast.update({name: speaker for speaker, name in script.names.items()})
         for speaker, name in voices.items():
             server.speaker_in(session, speaker, name)
-        lead = Lead(asked.speed)
+        lead = server.lead(asked.speed)
         # NOTE: all turns are looked through here, before the first is spoken.
         streams = [session.exchange.stream(turn.text, turn.speaker, lead) for turn in script]
         return _spoken(server, session, script.turns, streams, lead)

@@ -7,7 +7,8 @@ import torch
 
 from fireredtts2.config import OUTPUT_RATE_HZ, OUTPUT_SAMPLES_PER_FRAME
 from fireredtts2.engine.engine import Engine
-from fireredtts2.engine.scheduler import Scheduler
+from fireredtts2.engine.request import Request
+from fireredtts2.llm.sampling import SamplingParams
 from fireredtts2.narration.conversation import Conversation
 from fireredtts2.narration.exchange import Exchange
 from fireredtts2.narration.lead import KEPT_LEAD_S, Lead
@@ -97,6 +98,22 @@ def test_what_is_heard_faster_is_heard_sooner():
     lead = Lead(speed=2.0, clock=Clock())
     lead.gave(4 * OUTPUT_RATE_HZ)
     assert lead.spare_s() == pytest.approx(2 - KEPT_LEAD_S)
+
+
+def test_more_is_kept_of_what_is_heard_slowly():
+    """What slows it down holds some of it back."""
+    lead = Lead(speed=0.25, clock=Clock())
+    lead.gave(2 * OUTPUT_RATE_HZ)
+    assert lead.spare_s() == pytest.approx(8 - 4 * KEPT_LEAD_S)
+
+
+def test_in_a_hurry_there_is_nothing_to_spare():
+    hurried = []
+    lead = Lead(clock=Clock(), is_hurried=lambda: bool(hurried))
+    lead.gave(4 * OUTPUT_RATE_HZ)
+    assert lead.spare_s()
+    hurried.append(True)
+    assert lead.spare_s() == 0
 
 
 @pytest.mark.parametrize("speed", [0.0, -1.0, float("nan")])
@@ -191,11 +208,45 @@ def test_no_take_is_begun_that_would_come_too_late():
     assert len(ear.heard) == 1
 
 
-def test_no_take_is_begun_while_others_wait(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(Scheduler, "num_waiting", 1)
-    ear = Ear(-2.0)
-    assert lengths_of(told([4, 6], ear)) == [4, 6]
+def new_request(number: int) -> Request:
+    block = LAYOUT.blocks([], LAYOUT.text("S2", f"Another, {number}."))
+    return Request(block, SamplingParams(), seed=number, max_frames=30)
+
+
+def test_a_take_that_nobody_needs_does_not_wait_for_a_slot():
+    engine, ear = scripted_engine([4, 6, 30]), Ear(-2.0)
+    at_once = ear.clearness
+
+    def meanwhile(audio: torch.Tensor, units: str) -> float:
+        engine.add(new_request(1))
+        engine.step()  # it has the only slot now
+        return at_once(audio, units)
+
+    ear.clearness = meanwhile  # type: ignore[method-assign]
+    stream = teller(engine, ear, Clock()).narrate(LINES, hold=False)
+    assert lengths_of(list(stream)) == [4, 6]
+    assert engine.model_runner.num_started == 3
+    assert len(engine.scheduler.live) == 1  # nobody took a step for it
+
+
+def test_a_take_that_nobody_needs_lets_nobody_wait():
+    engine, ear = scripted_engine([4, 6, 30, 30]), Ear(-2.0)
+    others, step = [], engine.step
+
+    def comes_later() -> None:
+        if ear.heard and engine.model_runner.num_started == 3 and not others:
+            others.append(new_request(1))
+            engine.add(others[0])
+        step()
+
+    engine.step = comes_later  # type: ignore[method-assign]
+    stream = teller(engine, ear, Clock(), turn_limit_ms=4_000).narrate(LINES, hold=False)
+    assert lengths_of(list(stream)) == [4, 6]
+    assert others
     assert len(ear.heard) == 1
+    assert engine.scheduler.live == []
+    engine.step()
+    assert len(engine.scheduler.live) == 1
 
 
 def test_a_runaway_is_tried_again_unheard():

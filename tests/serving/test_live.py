@@ -146,6 +146,24 @@ def test_a_cancelled_turn_stops_and_only_what_was_heard_stays(client: Client, tt
     assert len(client.samples()) == length + round(PIECE_S * OUTPUT_RATE_HZ)
 
 
+def test_turns_are_heard_one_after_the_other(client: Client, monkeypatch: pytest.MonkeyPatch):
+    """While one is heard, there is time for the next; not after it was broken off."""
+    leads = []
+    monkeypatch.setattr(Lead, "gave", lambda lead, num_samples: leads.append(lead))
+    for speaker in ("S1", "S2"):
+        client.send("input.text", text="A whole turn.", speaker=speaker)
+        client.send("input.done")
+        client.until("turn.done")
+    client.send("cancel")
+    client.until("cancelled")
+    before = list(dict.fromkeys(map(id, leads)))
+    client.send("input.text", text="Another turn.")
+    client.send("input.done")
+    client.until("turn.done")
+    assert len(before) == 1
+    assert len(set(map(id, leads))) == 2
+
+
 def test_what_is_held_is_given_up_at_once(
     voiced_checkpoint: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):

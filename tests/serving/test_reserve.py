@@ -30,6 +30,14 @@ def test_a_chunk_without_sound_takes_time_and_gives_none():
     assert late[5] == pytest.approx(0.1)
 
 
+def test_what_is_played_faster_is_over_sooner():
+    reserve = Reserve(speed=4.0)
+    reserve.came(0.0, 1.0)
+    assert reserve.came(0.8, 1.0) == pytest.approx(0.55)
+    reserve.waited(60.0)
+    assert reserve.came(0.3, 1.0) == pytest.approx(0.05)
+
+
 def test_a_slow_reader_has_saved_the_last_chunk_at_least():
     reserve = Reserve()
     reserve.came(0.0, 3.0)

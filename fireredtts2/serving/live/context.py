@@ -12,12 +12,12 @@ import anyio
 
 from fireredtts2.config import OUTPUT_RATE_HZ
 from fireredtts2.narration.exchange import Exchange, first_part
-from fireredtts2.narration.lead import Lead
 from fireredtts2.serving.audio_stream import ChunkReader
 from fireredtts2.serving.errors import ApiError, as_api_error, body_of
 from fireredtts2.serving.live.limits import LiveLimits
 from fireredtts2.serving.live.text_cutter import TextCutter, is_speakable
 from fireredtts2.serving.live.voice_track import VoiceTrack
+from fireredtts2.serving.reserve import Reserve
 from fireredtts2.serving.server import Server
 
 Event = dict[str, Any]
@@ -54,7 +54,7 @@ class LiveTurn:
 
     speaker: str
     track: VoiceTrack
-    lead: Lead
+    reserve: Reserve
     began: float = field(default_factory=time.perf_counter)
     sent_s: float = 0.0
     pieces: list[SpokenPiece] = field(default_factory=list)
@@ -102,6 +102,7 @@ class LiveContext:
         self._has_work, self._is_idle = anyio.Event(), anyio.Event()
         self._is_idle.set()
         self._is_cancelling = self._is_closed = False
+        self._lead = server.lead(speed)  # of who hears one turn after the other
 
     @property
     def is_idle(self) -> bool:
@@ -153,6 +154,7 @@ class LiveContext:
         finally:
             self._is_cancelling = False
         turn, self._turn = self._turn, None
+        self._lead = self._server.lead(self._speed)
         if turn is None:
             return {"type": "cancelled", "heard_s": 0.0, "text": ""}
         heard_s = turn.sent_s if played_s is None else min(max(0.0, played_s), turn.sent_s)
@@ -172,7 +174,7 @@ class LiveContext:
             try:
                 await self._speak(piece)
             except Exception as error:
-                self._turn = None
+                self._turn, self._lead = None, self._server.lead(self._speed)
                 await self._outlet.event({"type": "error", "error": body_of(as_api_error(error))})
             finally:
                 self._is_idle.set()
@@ -206,12 +208,13 @@ class LiveContext:
         turn = await self._turn_of(piece.speaker)
         said = SpokenPiece(piece.text, turn.sent_s)
         turn.pieces.append(said)
-        stream = self._exchange.stream(piece.text, piece.speaker, turn.lead)
-        start = self._server.counted("live", lambda: stream)
+        is_awaited = turn.sent_s == 0.0 and not self._lead.spare_s()
+        stream = self._exchange.stream(piece.text, piece.speaker, self._lead)
+        start = self._server.counted("live", lambda: stream, turn.reserve)
         reader = ChunkReader(start(), self._server.limiter)
         try:
             while (chunk := await reader.next()) is not None:
-                if turn.sent_s == 0.0 and chunk.audio.shape[0]:
+                if is_awaited and turn.sent_s == 0.0 and chunk.audio.shape[0]:
                     self._server.metrics.first_audio.observe(time.perf_counter() - turn.began)
                 # NOTE: counted before it is sent: a part of it may have left when it is cancelled.
                 turn.sent_s += chunk.audio.shape[0] / OUTPUT_RATE_HZ / self._speed
@@ -226,7 +229,7 @@ class LiveContext:
         if self._turn is not None and self._turn.speaker != speaker:
             await self._end_turn()
         if self._turn is None:
-            self._turn = LiveTurn(speaker, self._new_track(), Lead(self._speed))
+            self._turn = LiveTurn(speaker, self._new_track(), Reserve(self._speed))
             await self._outlet.event({"type": "turn.started", "speaker": speaker})
         return self._turn
 
