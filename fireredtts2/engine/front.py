@@ -154,6 +154,11 @@ class Schedulers:
         return [slot for scheduler in self._schedulers for slot in scheduler.live]
 
     @property
+    def num_free(self) -> int:
+        """Slots without a job."""
+        return sum(scheduler.num_free for scheduler in self._schedulers)
+
+    @property
     def num_waiting(self) -> int:
         return sum(scheduler.num_waiting for scheduler in self._schedulers)
 

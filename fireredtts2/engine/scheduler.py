@@ -82,6 +82,11 @@ class Scheduler(Generic[JobT]):
         return len(self._waiting)
 
     @property
+    def num_free(self) -> int:
+        """Slots without a job."""
+        return len(self.slots) - len(self.live)
+
+    @property
     def has_work(self) -> bool:
         """Whether a step would take anybody further: not where readers hold everyone up."""
         live = self.live
@@ -109,7 +114,7 @@ class Scheduler(Generic[JobT]):
         Raises:
             QueueFullError: as many wait as may, or it would have to and may not.
         """
-        if not may_wait and (self._waiting or len(self.live) == len(self.slots)):
+        if not may_wait and len(self._waiting) >= self.num_free:
             raise QueueFullError("no slot is free for a request that may not wait")
         if len(self._waiting) >= self.max_waiting:
             raise QueueFullError(

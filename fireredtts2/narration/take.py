@@ -121,10 +121,10 @@ class Take:
         """Yields audio (n,); returns what came out.
 
         Args:
-            lead: while it leaves time, nothing is let out before the whole take is known to be
-                good; a listener has the piece spoken again where it does not hear all of it
-                clearly. What there is is let out before the time is up. Until then nothing (n = 0)
-                is yielded, so that a reader may go. `ENDLESS` for whole clips.
+            lead: where a listener judges, and while this leaves time, nothing is let out before the
+                whole take is known to be good, and the piece is spoken again where not all of it
+                is heard clearly. What there is is let out before the time is up. Until then
+                nothing (n = 0) is yielded, so that a reader may go. `ENDLESS` for whole clips.
 
         Raises:
             TakeError: every attempt was empty, failed or ran away.
@@ -186,9 +186,14 @@ class Take:
                 except StopIteration as end:
                     taken: Taken = end.value
                     return taken
-                if len(audio) or (not is_whole and self._engine.scheduler.num_waiting):
+                if len(audio) or (not is_whole and self._others_wait()):
                     return None
                 yield audio
+
+    def _others_wait(self) -> bool:
+        """Whether somebody will have no slot in the next step."""
+        scheduler = self._engine.scheduler
+        return scheduler.num_waiting > scheduler.num_free
 
     def _spoken(
         self, first_attempt: int, lead: Lead, may_wait: bool = True

@@ -368,6 +368,17 @@ def test_who_is_held_does_not_speak():
     assert schedule.speaking == [slot]
 
 
+def test_who_may_not_wait_is_refused_where_no_slot_is_left():
+    schedule: Scheduler = Scheduler(2)
+    schedule.add(Work("a"))
+    schedule.add(Work("b"), may_wait=False)  # the other slot is for it
+    with pytest.raises(QueueFullError, match="may not wait"):
+        schedule.add(Work("c"), may_wait=False)
+    assert schedule.num_waiting == 2
+    seat(schedule)
+    assert schedule.num_free == 1
+
+
 def test_a_full_queue_says_so():
     schedule: Scheduler = Scheduler(1, max_waiting=2)
     schedule.add(Work("a"))

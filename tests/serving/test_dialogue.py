@@ -81,6 +81,8 @@ def test_a_whole_one_is_a_zip(client: TestClient):  # noqa: F811
     answer = ask(client, response_format="wav", **{"return": parts})
     assert answer.status_code == 200, answer.text
     assert answer.headers["content-type"] == "application/zip"
+    # Nobody hears how it is made.
+    assert "fireredtts2_gap_seconds_count 0.0" in client.get("/metrics").text
     files = zipfile.ZipFile(io.BytesIO(answer.content))
     assert sorted(files.namelist()) == sorted([
         "audio.wav", "stem_S1.wav", "stem_S2.wav", "subtitles.srt", "subtitles.vtt", "turns.json",

@@ -56,6 +56,7 @@ class LiveTurn:
     track: VoiceTrack
     reserve: Reserve
     began: float = field(default_factory=time.perf_counter)
+    paused: float = field(default_factory=time.perf_counter)  # when its last piece was given
     sent_s: float = 0.0
     pieces: list[SpokenPiece] = field(default_factory=list)
 
@@ -209,6 +210,8 @@ class LiveContext:
         said = SpokenPiece(piece.text, turn.sent_s)
         turn.pieces.append(said)
         is_awaited = turn.sent_s == 0.0 and not self._lead.spare_s()
+        # Text that comes late is nobody's gap here, but what was saved is heard meanwhile.
+        turn.reserve.waited(time.perf_counter() - turn.paused)
         stream = self._exchange.stream(piece.text, piece.speaker, self._lead)
         start = self._server.counted("live", lambda: stream, turn.reserve)
         reader = ChunkReader(start(), self._server.limiter)
@@ -221,6 +224,7 @@ class LiveContext:
                 await self._send(turn.track.push(chunk.audio.numpy()))
         finally:
             await reader.close()
+            turn.paused = time.perf_counter()
         said.end_s = turn.sent_s
         event = {"type": "text.spoken", "text": piece.text, "speaker": piece.speaker}
         await self._outlet.event(event | {"start_s": _s(said.begin_s), "end_s": _s(said.end_s)})
