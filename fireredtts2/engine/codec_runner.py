@@ -18,7 +18,7 @@ from fireredtts2.config import STEPS_PER_FRAME
 GROWTH_FRAMES = 250
 #: Prompts of which is kept what the decoder is once it has heard them: in the embedded model 3 MB
 #: each, and a tenth of a second (of a core with AVX2) that every turn would begin with.
-KEPT_PROMPTS = 16
+KEPT_PROMPTS = 32
 
 
 class CodecRunner:
@@ -78,7 +78,7 @@ class CodecRunner:
                 state.adapt(0, adapter)
             self.codec.hear(prompt[None].to(self._device), state)
         self._prompted[key] = state  # as the newest
-        if len(self._prompted) > max(KEPT_PROMPTS, 4 * self._num_slots):
+        if len(self._prompted) > KEPT_PROMPTS:
             del self._prompted[next(iter(self._prompted))]
         return state
 
